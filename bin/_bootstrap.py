@@ -1,0 +1,146 @@
+"""What all binaries share: the interpreter, the flags, and one line for an error.
+
+    import _bootstrap  # First: may start another interpreter.
+    ...
+    _bootstrap.run(main)
+"""
+
+import os
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+_VENV = ROOT / ".venv"
+
+# The environment that bin/demo and bin/test made is used wherever it exists.
+if (_VENV / "bin" / "python").exists() and pathlib.Path(sys.prefix) != _VENV:
+    os.execv(_VENV / "bin" / "python", [str(_VENV / "bin" / "python"), *sys.argv])
+sys.path.insert(0, str(ROOT))
+
+try:
+    from absl import flags
+except ModuleNotFoundError:
+    sys.exit("The packages of requirements.txt are missing. Run bin/test once, which "
+             "sets up .venv, or pip install -r requirements.txt.")
+
+import ast  # noqa: E402
+import fractions  # noqa: E402
+
+from absl import logging  # noqa: E402  (defines --verbosity)
+
+import tf_advdefense  # noqa: E402, F401  (before Keras: sets TensorFlow's defaults)
+
+
+def _load_quietly():
+    """Load TensorFlow without the lines its runtime logs before it can be told not to."""
+    standard_error = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+
+
+_load_quietly()
+
+FLAGS = flags.FLAGS
+
+
+def number(text):
+    """The value of `0.3` or `8/255`."""
+    try:
+        return float(fractions.Fraction(str(text)))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("a number or a fraction such as 8/255 is needed. "
+                         f"Received: {text}") from None
+
+
+class _Numbers(flags.ArgumentParser):
+    """Comma-separated numbers or fractions, kept as texts."""
+
+    syntactic_help = "comma-separated numbers or fractions such as 2/255,8/255"
+
+    def parse(self, argument):
+        if isinstance(argument, list):
+            return argument
+        texts = [text.strip() for text in argument.split(",") if text.strip()]
+        for text in texts:
+            number(text)
+        return texts
+
+
+def define_numbers(name, default, help_text):
+    """A flag of comma-separated numbers or fractions; its value is a list of texts."""
+    flags.DEFINE(_Numbers(), name, default, help_text)
+
+
+def arguments(text, flag):
+    """`{"k": value}` of `k=v,...`; values are Python literals, fractions or names."""
+    result = {}
+    for pair in filter(None, text.split(",")):
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise ValueError(f"--{flag} takes name=value pairs. Received: {pair}")
+        result[key.strip()] = _literal(value.strip())
+    return result
+
+
+def _literal(text):
+    if "/" in text:
+        return number(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def define_common(batch_size=128):
+    """The flags of every binary that loads data."""
+    flags.DEFINE_string("output_dir", "outputs", "Where runs, sets and reports lie.")
+    flags.DEFINE_string("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
+    flags.DEFINE_string("data_dir", None, "TFDS directory; also TFDS_DATA_DIR.")
+    flags.DEFINE_integer("image_size", None, "Resize images to this side.",
+                         lower_bound=8)
+    flags.DEFINE_integer("batch_size", batch_size, "Images per batch.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Determines every random draw.", lower_bound=0,
+                         upper_bound=2**31 - 1)
+
+
+def run(main):
+    """Parse the flags and call `main()`; any wrong input ends with one line, code 2."""
+    try:
+        _parse()
+        main()
+    except KeyboardInterrupt:
+        resume = "" if "--resume" in sys.argv else " --resume"
+        sys.exit(_say(f"Interrupted. Continue with: {' '.join(sys.argv)}{resume}", 130)
+                 if "resume" in FLAGS else 130)
+    except (ValueError, OSError, flags.Error) as error:
+        if FLAGS.is_parsed() and FLAGS.verbosity >= 1:
+            raise
+        sys.exit(_say(f"{pathlib.Path(sys.argv[0]).name}: {_one_line(error)}", 2))
+
+
+def _parse():
+    if {"-h", "--help", "-help"} & set(sys.argv[1:]):
+        print(sys.modules["__main__"].__doc__.strip(), "\n")
+        print(FLAGS.module_help(sys.modules["__main__"]))
+        print(FLAGS.module_help(sys.modules[__name__]))
+        sys.exit(0)
+    extra = FLAGS(sys.argv)[1:]
+    if extra:
+        raise ValueError(f"Flags begin with --. Received: {extra[0]}. See --help.")
+    # TFDS warns of its own deprecations at every start.
+    if FLAGS.verbosity < 1:
+        logging.set_verbosity(logging.ERROR)
+
+
+def _one_line(error):
+    return " ".join(str(error).split())
+
+
+def _say(line, code):
+    print(line, file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,449 @@
+"""Files, claimed directories, runs and results."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import results as results_format
+from tf_advdefense.artifacts import runs
+
+REQUEST = {"model": "alexnet", "epochs": 3, "params": {"eps": 0.3, "shape": (8, 8)}}
+
+
+def one_line(error):
+    """Returns the message, which has to be one line."""
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def linear_model():
+    return keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+# === Files ===
+
+
+def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path):
+    files.write_bytes(tmp_path / "deep" / "x", b"old")
+    files.write_bytes(tmp_path / "deep" / "x", b"new")
+    assert (tmp_path / "deep" / "x").read_bytes() == b"new"
+    assert names(tmp_path / "deep") == ["x"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_write_leaves_the_former_file(tmp_path, error):
+    files.write_bytes(tmp_path / "x", b"old")
+    with pytest.raises(error):
+        with files.replacing(tmp_path / "x") as temporary:
+            temporary.write_bytes(b"ha")
+            raise error
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_killed_write_leaves_the_former_file(tmp_path):
+    files.write_bytes(tmp_path / "x", b"old")
+    script = (
+        "import os, sys; from tf_advdefense.artifacts import files\n"
+        "with files.replacing(sys.argv[1]) as temporary:\n"
+        "    temporary.write_bytes(b'ha'); os._exit(9)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "x")]
+    assert subprocess.run(command, env=_environment()).returncode == 9
+    assert (tmp_path / "x").read_bytes() == b"old"
+
+
+def test_a_directory_is_replaced_whole(tmp_path):
+    for content in ("old", "new"):
+        with files.replacing(tmp_path / "d") as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert names(tmp_path) == ["d"]
+    assert names(tmp_path / "d") == ["new"]
+
+
+def test_data_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda *a: (calls.append("name"), replace(*a)))
+    files.write_bytes(tmp_path / "x", b"data")
+    assert calls == ["fsync", "name", "fsync"]
+
+
+def test_json_takes_numpy_and_paths(tmp_path):
+    value = {"a": np.float32(0.5), "b": np.arange(3), "c": tmp_path, "d": [None, "é"]}
+    files.write_json(tmp_path / "v.json", value)
+    expected = {"a": 0.5, "b": [0, 1, 2], "c": str(tmp_path), "d": [None, "é"]}
+    assert files.read_json(tmp_path / "v.json") == expected
+    with pytest.raises(TypeError):
+        files.write_json(tmp_path / "v.json", {"a": object()})
+    assert files.read_json(tmp_path / "v.json") == expected
+
+
+def test_damaged_json_is_one_line(tmp_path):
+    (tmp_path / "v.json").write_text('{"a":')
+    with pytest.raises(ValueError, match="v.json is not readable JSON") as error:
+        files.read_json(tmp_path / "v.json")
+    assert "make it again" in one_line(error)
+
+
+def test_sha256(tmp_path):
+    data = bytes(range(256)) * 10_000
+    (tmp_path / "x").write_bytes(data)
+    assert files.sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
+
+
+# === Claims ===
+
+
+def test_a_claim_passes_from_new_over_unfinished_to_finished(tmp_path):
+    directory = tmp_path / "runs" / "a"
+    assert files.claim(directory, REQUEST) == "new"
+    assert files.claim(directory, REQUEST, resume=True) == "unfinished"
+    files.finish(directory, {"accuracy": 0.5})
+    assert files.claim(directory, REQUEST) == "finished"
+    assert files.claim(directory, REQUEST, resume=True) == "finished"
+    config = files.read_json(directory / "config.json")
+    assert config == {"accuracy": 0.5, "request": json.loads(json.dumps(REQUEST))}
+
+
+def test_an_absent_or_empty_directory_is_new_with_resume_as_well(tmp_path):
+    assert files.claim(tmp_path / "a", REQUEST, resume=True) == "new"
+    (tmp_path / "b").mkdir()
+    assert files.claim(tmp_path / "b", REQUEST) == "new"
+    assert files.read_json(tmp_path / "b" / "request.json")["epochs"] == 3
+
+
+def test_an_unfinished_directory_needs_a_word(tmp_path):
+    files.claim(tmp_path / "a", REQUEST)
+    with pytest.raises(FileExistsError, match="a is unfinished") as error:
+        files.claim(tmp_path / "a", REQUEST)
+    assert "--resume" in one_line(error) and "--overwrite" in one_line(error)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("resume", [False, True])
+def test_another_request_is_refused_and_told_apart(tmp_path, finished, resume):
+    files.claim(tmp_path / "a", REQUEST)
+    if finished:
+        files.finish(tmp_path / "a", {})
+    before = {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
+    other = {**REQUEST, "epochs": 5, "params": {"eps": 0.1, "shape": (8, 8)}}
+    with pytest.raises(FileExistsError) as error:
+        files.claim(tmp_path / "a", other, resume=resume)
+    message = one_line(error)
+    assert "epochs 3, now 5; params.eps 0.3, now 0.1." in message
+    assert "model" not in message and "shape" not in message
+    assert "--name" in message and "--overwrite" in message
+    assert {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()} == before
+
+
+def test_a_setting_that_only_one_request_has_tells_them_apart(tmp_path):
+    files.claim(tmp_path / "a", REQUEST)
+    with pytest.raises(FileExistsError, match="schedule None, now 'cosine'"):
+        files.claim(tmp_path / "a", {**REQUEST, "schedule": "cosine"})
+
+
+def test_overwrite_begins_anew(tmp_path):
+    files.claim(tmp_path / "a", REQUEST)
+    (tmp_path / "a" / "model.keras").write_text("old")
+    files.finish(tmp_path / "a", {})
+    other = {**REQUEST, "epochs": 5}
+    assert files.claim(tmp_path / "a", other, overwrite=True) == "new"
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["request.json"]
+    assert files.read_json(tmp_path / "a" / "request.json")["epochs"] == 5
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_directory_that_no_command_made_is_never_touched(tmp_path, overwrite):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").write_text("precious")
+    with pytest.raises(FileExistsError, match="holds other files") as error:
+        files.claim(tmp_path / "photos", REQUEST, overwrite=overwrite)
+    assert "--name" in one_line(error)
+    assert names(tmp_path / "photos") == ["me.jpg"]
+
+
+def test_of_two_commands_that_claim_at_once_one_wins(tmp_path, monkeypatch):
+    rename = os.rename
+
+    def beaten(source, target):
+        monkeypatch.setattr(os, "rename", rename)
+        files.claim(tmp_path / "a", REQUEST)  # The other one, a moment before.
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", beaten)
+    assert files.claim(tmp_path / "a", REQUEST, resume=True) == "unfinished"
+    assert names(tmp_path) == ["a"]
+
+
+def test_what_killed_processes_left_is_ignored_and_removed(tmp_path):
+    files.claim(tmp_path / "a", REQUEST)
+    (tmp_path / ".tmp-0123abcd-a").mkdir()  # A claim or a removal, killed.
+    (tmp_path / ".tmp-0123abcd-a" / "config.json").write_text("{}")
+    (tmp_path / ".tmp-0123abcd-b").mkdir()  # Another directory's.
+    (tmp_path / "a" / "checkpoints").mkdir()
+    for folder in ("a", "a/checkpoints"):
+        (tmp_path / folder / ".tmp-01234567-model.keras").write_text("half")
+    assert files.claim(tmp_path / "a", REQUEST, resume=True) == "unfinished"
+    files.finish(tmp_path / "a", {})
+    assert names(tmp_path) == [".tmp-0123abcd-b", "a"]
+    assert names(tmp_path / "a") == ["checkpoints", "config.json", "request.json"]
+    assert not names(tmp_path / "a" / "checkpoints")
+    assert files.finished_names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "-x", "a b", "ä"])
+def test_a_name_cannot_leave_its_directory(tmp_path, name):
+    with pytest.raises(ValueError, match="A name begins with") as error:
+        runs.run_directory(tmp_path, name)
+    assert f"Received: {name!r}" in one_line(error)
+
+
+# === Runs ===
+
+
+def finished_run(output_dir, name, model):
+    directory = runs.run_directory(output_dir, name)
+    files.claim(directory, {"model": name})
+    digest = runs.save_model(directory, model)
+    files.finish(directory, {"weights_sha256": digest})
+    return directory
+
+
+def test_a_run_comes_back_as_it_was_saved(tmp_path):
+    model = linear_model()
+    directory = finished_run(tmp_path, "linear", model)
+    run = runs.load_run(tmp_path, "linear")
+    assert (run.name, run.directory) == ("linear", directory)
+    assert run.model_path == tmp_path / "runs" / "linear" / "model.keras"
+    assert run.config["weights_sha256"] == runs.weights_sha256(run.model_path)
+    images = np.random.default_rng(0).random((5, 4, 4, 1), np.float32)
+    loaded = runs.load_model(run.model_path)
+    np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
+    assert names(directory) == ["config.json", "model.keras", "request.json"]
+
+
+def test_a_missing_run_names_the_known_ones(tmp_path):
+    for name in ("b", "a"):
+        finished_run(tmp_path, name, linear_model())
+    files.claim(runs.run_directory(tmp_path, "half"), {})
+    assert runs.list_runs(tmp_path) == ["a", "b"]
+    with pytest.raises(FileNotFoundError) as error:
+        runs.load_run(tmp_path, "c")
+    assert one_line(error) == (
+        f"No finished run 'c' in {tmp_path}/runs. Known: a, b. Make it with "
+        "bin/train --model=... --name=c"
+    )
+
+
+def test_a_missing_run_where_there_are_none(tmp_path):
+    assert runs.list_runs(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match="Known: none."):
+        runs.load_run(tmp_path, "a")
+
+
+def test_an_unfinished_run_says_how_to_continue(tmp_path):
+    files.claim(runs.run_directory(tmp_path, "half"), {})
+    with pytest.raises(FileNotFoundError, match="'half' .* is unfinished") as error:
+        runs.load_run(tmp_path, "half")
+    assert "repeat its bin/train command with --resume" in one_line(error)
+
+
+def test_no_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No model at") as error:
+        runs.load_model(tmp_path / "x.keras")
+    assert "Give a .keras file or a SavedModel directory" in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "folder/"])
+def test_neither_keras_file_nor_saved_model(tmp_path, name):
+    path = tmp_path / name
+    path.mkdir() if name.endswith("/") else path.write_bytes(b"x")
+    with pytest.raises(ValueError, match="A model is a .keras file or") as error:
+        runs.load_model(path)
+    assert str(path) in one_line(error) and "model.save" in one_line(error)
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_damaged_keras_file(tmp_path, keep):
+    runs.save_model(tmp_path, linear_model())
+    path = tmp_path / "model.keras"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="damaged or no Keras model") as error:
+        runs.load_model(path)
+    assert str(path) in one_line(error) and "Save it again" in one_line(error)
+
+
+def test_code_in_a_model_file_is_not_run(tmp_path):
+    images = keras.Input((4, 4, 1))
+    outputs = keras.layers.Lambda(lambda x: x + 1)(images)
+    keras.Model(images, outputs).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="Lambda layer") as error:
+        runs.load_model(tmp_path / "m.keras")
+    assert "SavedModel" in one_line(error)
+
+
+def test_code_that_is_not_at_hand(tmp_path):
+    class Foreign(keras.layers.Layer):
+        pass
+
+    keras.Sequential([keras.Input((4,)), Foreign()]).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="needs code that is not at hand") as error:
+        runs.load_model(tmp_path / "m.keras")
+    assert "Foreign" in one_line(error) and "SavedModel" in one_line(error)
+
+
+def test_the_digest_of_a_directory_sees_names_and_contents(tmp_path):
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "variables" / "a").write_bytes(b"1")
+    digests = [runs.weights_sha256(tmp_path), runs.weights_sha256(tmp_path)]
+    (tmp_path / "variables" / "a").rename(tmp_path / "variables" / "b")
+    digests.append(runs.weights_sha256(tmp_path))
+    (tmp_path / "variables" / "b").write_bytes(b"2")
+    digests.append(runs.weights_sha256(tmp_path))
+    assert digests[0] == digests[1] and len(set(digests)) == 3
+
+
+def test_versions_are_those_of_the_imported_packages():
+    versions = runs.versions()
+    assert versions["keras"] == keras.__version__
+    assert versions["numpy"] == np.__version__
+    assert versions["python"] == sys.version.split()[0]
+    assert set(versions) == {
+        *("tf_advdefense", "tensorflow", "keras", "cleverhans"),
+        *("tensorflow_datasets", "numpy", "python"),
+    }
+
+
+def test_the_commit_of_tracked_files_only(tmp_path):
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+        command = ["git", *identity, *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    (tmp_path / "code.py").write_text("1")
+    (tmp_path / "other.py").write_text("1")
+    assert runs.git_commit(tmp_path / "code.py") is None
+    git("init", "--quiet")
+    git("add", "code.py")
+    git("commit", "--quiet", "--message=1")
+    git("tag", "v1")
+    commit = git("rev-parse", "HEAD")
+    assert runs.git_commit(tmp_path / "code.py") == commit
+    assert runs.git_commit(tmp_path / "other.py") is None
+    (tmp_path / "code.py").write_text("2")
+    assert runs.git_commit(tmp_path / "code.py") == commit + "-dirty"
+
+
+# === Results ===
+
+
+def some_results():
+    record = dict.fromkeys(results_format.RECORD) | {"key": "a/fgsm", "correct": 1}
+    model = dict.fromkeys(results_format.MODEL) | {"model": "alexnet"}
+    return {
+        "dataset": {"name": "digits"},
+        "models": {"a": model},
+        "records": [record, {**record, "key": "a/cw"}],
+        "versions": {},
+        "commands": ["bin/report"],
+    }
+
+
+def some_arrays():
+    return {
+        "a/fgsm/index": np.arange(3, dtype=np.int32),
+        "a/fgsm/ok": np.array([True, False, False]),
+        "a/cw/l2": np.array([0.5], np.float32),
+    }
+
+
+def test_results_come_back_as_they_were_saved(tmp_path):
+    results_format.save_results(tmp_path, some_results(), some_arrays())
+    results, arrays = results_format.load_results(tmp_path)
+    assert results == {"format": 1, **some_results()}
+    assert set(arrays) == set(some_arrays())
+    for key, expected in some_arrays().items():
+        np.testing.assert_array_equal(arrays[key], expected)
+        assert arrays[key].dtype == expected.dtype
+
+
+def test_equal_results_are_equal_files(tmp_path):
+    for name in ("1", "2"):
+        results_format.save_results(tmp_path / name, some_results(), some_arrays())
+    for name in ("results.json", "per_example.npz"):
+        assert (tmp_path / "1" / name).read_bytes() == (
+            tmp_path / "2" / name
+        ).read_bytes()
+
+
+def test_results_hold_no_python_objects(tmp_path):
+    arrays = {"a/fgsm/index": np.array([{}], dtype=object)}
+    with pytest.raises(ValueError):
+        results_format.save_results(tmp_path, some_results(), arrays)
+    assert names(tmp_path) == []
+
+
+def test_record_keys_are_unique(tmp_path):
+    results = some_results()
+    results["records"].append(results["records"][0])
+    with pytest.raises(ValueError, match=r"unique keys.*\['a/fgsm'\]"):
+        results_format.save_results(tmp_path, results, {})
+
+
+@pytest.mark.parametrize("entries, field", [("records", "fooled"), ("models", "role")])
+def test_no_field_is_forgotten(tmp_path, entries, field):
+    results = some_results()
+    entry = results["records"][0] if entries == "records" else results["models"]["a"]
+    del entry[field]
+    with pytest.raises(ValueError, match=f"lacks {field}") as error:
+        results_format.save_results(tmp_path, results, {})
+    assert "Give null" in one_line(error)
+
+
+def test_results_of_another_format(tmp_path):
+    files.write_json(tmp_path / "results.json", {"format": 2})
+    with pytest.raises(ValueError, match="must be of format 1. Received: 2") as error:
+        results_format.load_results(tmp_path)
+    one_line(error)
+
+
+def test_missing_and_damaged_results(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Make it with bin/report"):
+        results_format.load_results(tmp_path)
+    results_format.save_results(tmp_path, some_results(), some_arrays())
+    (tmp_path / "per_example.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="per_example.npz is missing or damaged"):
+        results_format.load_results(tmp_path)
+
+
+def test_results_are_read_without_tensorflow():
+    script = (
+        "import sys; import tf_advdefense.artifacts.results\n"
+        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", script], env=_environment(), check=True)
+
+
+def _environment():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

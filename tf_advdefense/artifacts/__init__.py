@@ -1,0 +1,16 @@
+"""What commands leave on disk: self-describing, atomic, resumable directories.
+
+    from tf_advdefense.artifacts import adversarial_sets, runs
+    run = runs.load_run("outputs", "resnet50")
+    model = runs.load_model(run.model_path)
+    adv = adversarial_sets.load_set("outputs", "resnet50-cw-test")
+
+`files`             files and directories that are either whole or absent
+`runs`              `outputs/runs/NAME`: a trained model and everything that made it
+`saved_model`       the model as a SavedModel, with its evaluation beside it
+`adversarial_sets`  `outputs/adv/NAME`: crafted images as a TFDS data set directory
+`results`           what was measured, example by example
+
+Nothing is imported here: `files` and `results` do without TensorFlow, and so does
+whoever only reads results.
+"""

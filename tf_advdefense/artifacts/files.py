@@ -1,0 +1,261 @@
+"""Files and directories that are either whole or absent, and who owns them.
+
+    with replacing("outputs/x.bin") as temporary:
+        temporary.write_bytes(data)          # x.bin is the old one or the new one
+    state = claim("outputs/runs/a", request) # "new", "unfinished" or "finished"
+    finish("outputs/runs/a", {"accuracy": 0.9})
+
+A directory made by a command holds `request.json`, every setting that changes its
+outcome, from its first moment on, and `config.json`, written last: a directory
+without it is unfinished. Temporary files begin with `.tmp-`; no reader looks at
+them, and `finish` removes those that killed processes left.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+
+REQUEST = "request.json"
+CONFIG = "config.json"
+TEMPORARY = ".tmp-"
+
+
+# === Files ===
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a path beside `path` to write to; then it takes the place of `path`.
+
+    What is written, a file or a directory, is flushed to the disk before it is
+    renamed; after an exception or a kill `path` is what it was.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        _sync_tree(temporary)
+        if path.is_dir() and temporary.is_dir():
+            remove(path)  # A directory cannot be renamed onto a full one.
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        _delete(temporary)
+
+
+def write_bytes(path, data):
+    """Writes `data` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path, value):
+    """Writes `value` as JSON; NumPy numbers and arrays, and paths, are accepted."""
+    write_bytes(path, (_to_json(value) + "\n").encode())
+
+
+def read_json(path):
+    """Returns the value in a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not readable JSON ({error}). Remove the directory it lies in "
+            "and make it again."
+        ) from error
+
+
+def sha256(path):
+    """Returns the hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(directory):
+    """Deletes a directory; its name is free at once, even if this is interrupted."""
+    doomed = _temporary(pathlib.Path(directory))
+    os.rename(directory, doomed)
+    shutil.rmtree(doomed)
+
+
+# === Directories ===
+
+
+def named(parent, name):
+    """Returns `parent/name`, where `name` is safe as the name of a directory."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(
+            "A name begins with a letter or digit and holds only letters, digits, "
+            f"'.', '_' and '-'. Received: {name!r}. Choose another --name."
+        )
+    return pathlib.Path(parent) / name
+
+
+def claim(directory, request, *, resume=False, overwrite=False):
+    """Makes `directory` the one that holds the outcome of `request`.
+
+    Args:
+        directory: path; its parents are created.
+        request: dict of JSON values, every setting that changes the outcome.
+        resume: continue an unfinished directory of the same request.
+        overwrite: remove what a former command left there, and begin anew.
+
+    Returns:
+        "new" (created, holds `request.json`), "unfinished" (to be continued) or
+        "finished" (the same request was fulfilled: nothing is left to do).
+
+    Raises:
+        FileExistsError: another request's directory, an unfinished one without
+            `resume`, or a directory that no command made. It is left untouched.
+    """
+    directory = pathlib.Path(directory)
+    if overwrite and (directory / REQUEST).exists():
+        remove(directory)
+    if _create(directory, request):
+        return "new"
+    _check_same(directory, json.loads(_to_json(request)))
+    if (directory / CONFIG).exists():
+        return "finished"
+    if resume:
+        return "unfinished"
+    raise FileExistsError(
+        f"{directory} is unfinished. Continue it with --resume or start again with "
+        "--overwrite."
+    )
+
+
+def finish(directory, config):
+    """Writes `config.json`, the request included: the directory is finished.
+
+    Everything else in it is flushed to the disk before.
+    """
+    directory = pathlib.Path(directory)
+    for leftover in [
+        *directory.rglob(TEMPORARY + "*"),
+        *directory.parent.glob(f"{TEMPORARY}*-{directory.name}"),
+    ]:
+        _delete(leftover)
+    _sync_tree(directory)
+    request = read_json(directory / REQUEST)
+    write_json(directory / CONFIG, {**config, "request": request})
+
+
+def finished_names(parent):
+    """Returns the sorted names of the finished directories in `parent`."""
+    return sorted(path.parent.name for path in pathlib.Path(parent).glob(f"*/{CONFIG}"))
+
+
+def load_config(directory, *, kind, command):
+    """Returns `config.json` of a finished directory.
+
+    Args:
+        directory: path.
+        kind: what it holds, for the messages: "run".
+        command: how to make one, for the messages: "bin/train --model=...".
+
+    Raises:
+        FileNotFoundError: it is missing (the message lists the finished ones) or
+            unfinished (the message says how to continue).
+    """
+    directory = pathlib.Path(directory)
+    if (directory / CONFIG).exists():
+        return read_json(directory / CONFIG)
+    where = f"{kind} {directory.name!r} in {directory.parent}"
+    if (directory / REQUEST).exists():
+        raise FileNotFoundError(
+            f"The {where} is unfinished. Continue it: repeat its {command.split()[0]} "
+            "command with --resume."
+        )
+    known = ", ".join(finished_names(directory.parent)) or "none"
+    raise FileNotFoundError(
+        f"No finished {where}. Known: {known}. Make it with {command}"
+    )
+
+
+# === Parts ===
+
+
+def _temporary(path):
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+
+
+def _to_json(value):
+    return json.dumps(value, indent=2, default=_plain)
+
+
+def _plain(value):
+    return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
+
+
+def _create(directory, request):
+    """Makes the directory with its request in one step; False if it is taken."""
+    if directory.is_dir() and any(directory.iterdir()):
+        return False
+    temporary = _temporary(directory)
+    write_json(temporary / REQUEST, request)
+    try:
+        os.rename(temporary, directory)
+    except OSError:
+        _delete(temporary)
+        if (directory / REQUEST).exists():
+            return False  # Another process was faster.
+        raise
+    return True
+
+
+def _check_same(directory, request):
+    if not (directory / REQUEST).exists():
+        raise FileExistsError(
+            f"{directory} exists and holds other files. Choose another --name, or "
+            "move them away."
+        )
+    there, here = (dict(_leaves(r)) for r in (read_json(directory / REQUEST), request))
+    differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
+    if differing:
+        pairs = (f"{k} {there.get(k)!r}, now {here.get(k)!r}" for k in differing)
+        raise FileExistsError(
+            f"{directory} was made with other settings: {'; '.join(pairs)}. Choose "
+            "another --name or replace it with --overwrite."
+        )
+
+
+def _leaves(value, prefix=""):
+    """Yields ("params.eps", 0.3) and the like from nested dictionaries."""
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _leaves(item, f"{prefix}{key}.")
+        else:
+            yield prefix + key, item
+
+
+def _sync_tree(path):
+    if path.is_dir():
+        for child in path.iterdir():
+            _sync_tree(child)
+    _sync(path)
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _delete(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

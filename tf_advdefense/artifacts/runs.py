@@ -1,0 +1,211 @@
+"""Runs: `outputs/runs/NAME`, a trained model and everything that made it.
+
+    run = load_run("outputs", "resnet50")
+    model = load_model(run.model_path)       # images in [0, 1] -> logits
+
+A run directory holds `request.json` and `config.json` (see `files`), `model.keras`,
+`history.csv`, `checkpoints/`, `logs/` and, where exported, `saved_model/`. Models
+load with `safe_mode=True`: no code that lies in a file is run.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import subprocess
+
+import keras
+
+from tf_advdefense import __version__
+from tf_advdefense.artifacts import files
+
+_PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow_datasets", "numpy")
+_OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that directory."
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run: its name, its directory and its `config.json`."""
+
+    name: str
+    directory: pathlib.Path
+    config: dict
+
+    @property
+    def model_path(self):
+        return self.directory / "model.keras"
+
+
+def run_directory(output_dir, name):
+    """Returns where the run `name` lies or will lie."""
+    return files.named(pathlib.Path(output_dir) / "runs", name)
+
+
+def list_runs(output_dir):
+    """Returns the sorted names of the finished runs."""
+    return files.finished_names(pathlib.Path(output_dir) / "runs")
+
+
+def load_run(output_dir, name):
+    """Returns the finished run `name`.
+
+    Raises:
+        FileNotFoundError: it is missing or unfinished; the message says what to do.
+    """
+    directory = run_directory(output_dir, name)
+    command = f"bin/train --model=... --name={name}"
+    config = files.load_config(directory, kind="run", command=command)
+    return Run(name, directory, config)
+
+
+# === Models ===
+
+
+def save_model(directory, model):
+    """Writes `directory/model.keras`; returns its SHA-256."""
+    path = pathlib.Path(directory) / "model.keras"
+    with files.replacing(path) as temporary:
+        model.save(temporary)
+    return files.sha256(path)
+
+
+def load_model(path):
+    """Returns the classifier at `path` as a `keras.Model` from images to logits.
+
+    Args:
+        path: a `.keras` file, or a SavedModel directory, from elsewhere too. Of a
+            SavedModel the endpoint `serving_default` is taken, and of its outputs
+            "logits" or else the only one.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        ValueError: it is no model, damaged, needs code that is not at hand, or has
+            a signature that is not one batch of float32 images to logits.
+    """
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").exists():
+        return _load_saved_model(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"No model at {path}. Give a .keras file or a SavedModel directory."
+        )
+    if path.is_dir() or path.suffix != ".keras":
+        raise ValueError(
+            f"A model is a .keras file or a directory with saved_model.pb. Received: "
+            f"{path}. Save it with model.save('NAME.keras')."
+        )
+    return _load_keras(path)
+
+
+def weights_sha256(path):
+    """Returns the SHA-256 of a model: a file's, or that of all files of a directory.
+
+    Of a directory every file's relative path and SHA-256 enter, in sorted order.
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        return files.sha256(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        line = f"{file.relative_to(path).as_posix()} {files.sha256(file)}\n"
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _load_keras(path):
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras lets through whatever its parts raise.
+        text = str(error)
+        if "Lambda" in text and "safe" in text:
+            raise ValueError(
+                f"{path} holds a Lambda layer, whose code is not run. {_OTHERWISE}"
+            ) from error
+        foreign = re.search(r"Could not locate (\w+ '\w+')", text)
+        if foreign:
+            raise ValueError(
+                f"{path} needs code that is not at hand: {foreign[1]}. {_OTHERWISE}"
+            ) from error
+        raise ValueError(
+            f"{path} is damaged or no Keras model: {_first_line(text)} Save it again."
+        ) from error
+
+
+def _load_saved_model(path):
+    try:
+        layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
+    except Exception as error:  # TensorFlow has no common error for it either.
+        raise ValueError(
+            f"{path} is damaged or has no endpoint serving_default: "
+            f"{_first_line(str(error))} Export it again."
+        ) from error
+    images = keras.Input(batch_shape=_image_shape(layer, path), name="images")
+    # The layer in the model keeps the loaded object, and so its variables, alive.
+    return keras.Model(images, _logits(layer(images), path), name="saved_model")
+
+
+def _image_shape(layer, path):
+    """Returns the shape [None, H, W, C] that the endpoint takes."""
+    function = layer.call_endpoint_fn
+    # An endpoint of `keras.export` holds its concrete functions, any other is one.
+    function = getattr(function, "concrete_functions", [function])[0]
+    specs = keras.tree.flatten(function.structured_input_signature)
+    (spec,) = specs if len(specs) == 1 else (None,)
+    if spec is None or spec.dtype != "float32" or spec.shape.rank != 4 or spec.shape[0]:
+        raise ValueError(
+            f"serving_default of {path} must take one float32 batch [None, H, W, C]. "
+            f"Received: {specs}. Export it with that signature."
+        )
+    return tuple(spec.shape)
+
+
+def _logits(outputs, path):
+    if not isinstance(outputs, dict):
+        outputs = dict(enumerate(keras.tree.flatten(outputs)))
+    if "logits" not in outputs and len(outputs) != 1:
+        raise ValueError(
+            f"serving_default of {path} must return `logits` or one output. "
+            f"Received: {', '.join(map(str, outputs))}. Export it with that name."
+        )
+    return outputs["logits"] if "logits" in outputs else next(iter(outputs.values()))
+
+
+def _first_line(text):
+    return (text.strip().splitlines() or ["no reason given."])[0]
+
+
+# === What made them ===
+
+
+def versions():
+    """Returns the versions of Python, this package and what its numbers rest on."""
+    # CleverHans' own `__version__` hashes its files: metadata is right and fast.
+    return {
+        "tf_advdefense": __version__,
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+    }
+
+
+def git_commit(file=__file__):
+    """Returns the commit of the work tree that tracks `file`, or None.
+
+    The suffix "-dirty" says that the tree had uncommitted changes.
+    """
+    folder, name = os.path.split(os.path.abspath(file))
+    if _git(folder, "ls-files", "--error-unmatch", name) is None:
+        return None  # Installed inside somebody else's work tree.
+    everything = ("--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return _git(folder, "describe", *everything)
+
+
+def _git(folder, *arguments):
+    command = ["git", "-C", folder, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

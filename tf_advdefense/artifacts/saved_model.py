@@ -1,0 +1,51 @@
+"""A classifier as a SavedModel that is served without this package.
+
+    export_saved_model(model, "outputs/runs/resnet50/saved_model", {"clean": 0.93})
+
+and elsewhere, where only TensorFlow is installed:
+
+    loaded = tf.saved_model.load("outputs/runs/resnet50/saved_model")
+    loaded.signatures["serving_default"](images)["class"]
+
+Gradients flow through the signature, as long as the loaded object is referenced.
+"""
+
+import keras
+import tensorflow as tf
+
+from tf_advdefense.artifacts import files
+
+
+def export_saved_model(model, directory, evaluation=None):
+    """Writes `model` as a SavedModel, its evaluation beside it, whole or not at all.
+
+    `serving_default` takes `images`, float32 [batch, height, width, channels] in
+    [0, 1], and returns `logits` and `probabilities`, float32 [batch, classes], and
+    `class`, int64 [batch]. BatchNorm and dropout are in inference mode.
+
+    Args:
+        model: keras.Model from images to logits.
+        directory: path; a former SavedModel there is replaced.
+        evaluation: dict of JSON values, written as `evaluation.json` in `directory`.
+    """
+    signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, "images")
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", _endpoint(model), [signature])
+    with files.replacing(directory) as temporary:
+        archive.write_out(str(temporary), verbose=False)
+        if evaluation is not None:
+            files.write_json(temporary / "evaluation.json", evaluation)
+
+
+def _endpoint(model):
+    def serve(images):
+        # A mixed-precision model computes in float16, but is served in float32.
+        logits = tf.cast(model(images, training=False), tf.float32)
+        return {
+            "logits": logits,
+            "probabilities": tf.nn.softmax(logits),
+            "class": tf.argmax(logits, axis=-1),
+        }
+
+    return serve

@@ -1,0 +1,128 @@
+"""Training batches as a function of (seed, epoch, position).
+
+    batches = training_batches(data.train, batch_size=128, epochs=30, seed=0)
+    model.fit(batches, epochs=30, steps_per_epoch=steps_per_epoch(data.train, 128))
+
+Every draw is stateless, so a run resumed at an epoch sees the very batches that an
+uninterrupted one would. An epoch is as many steps as the clean images fill batches,
+whatever share of each batch is adversarial: defended and undefended runs of equal
+epochs make equally many updates.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+_PAD = 4  # Pixels; the usual padding of CIFAR-10's random crop.
+_CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
+
+
+def steps_per_epoch(split, batch_size):
+    """Full batches in a pass over `split`; a last partial one is left to later epochs."""
+    if len(split) < batch_size:
+        raise ValueError("`batch_size` must not exceed the number of training images. "
+                         f"Received: batch_size={batch_size} for {len(split)} images.")
+    return len(split) // batch_size
+
+
+def num_adversarial(batch_size, adv_fraction):
+    """Adversarial images in a batch of `batch_size`; they replace clean ones."""
+    number = round(adv_fraction * batch_size)
+    if not 0 < number < batch_size:
+        raise ValueError("`adv_fraction` must leave clean and adversarial images in a "
+                         f"batch. Received: adv_fraction={adv_fraction} of {batch_size}.")
+    return number
+
+
+def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augment=True,
+                     adversarial=None, adv_fraction=0.5, augment_adv=True):
+    """Batches of epochs `initial_epoch` to `epochs` - 1, one after the other.
+
+    Args:
+      split: clean `Split`.
+      batch_size: images per batch, clean and adversarial together.
+      epochs, initial_epoch: as in `keras.Model.fit`.
+      seed: integer; with epoch and position it determines every draw.
+      augment: flip and pad-4 random crop of the clean images.
+      adversarial: None, or a function from an epoch to a list of (weight, infinite
+        dataset of {"image": float32 in [0, 1], "label"}); each batch draws one of
+        them with probability proportional to its weight.
+      adv_fraction: share of each batch that is adversarial.
+      augment_adv: flip and crop of the adversarial images.
+
+    Returns:
+      A `tf.data.Dataset` of {"image", "label"} and, where `adversarial` is given,
+      {"adv_image", "adv_label"}; images float32 in [0, 1], labels int64.
+    """
+    steps = steps_per_epoch(split, batch_size)
+    adv_size = num_adversarial(batch_size, adv_fraction) if adversarial else 0
+    source = (tf.constant(split.images), tf.constant(split.labels))
+
+    def one_epoch(epoch):
+        clean = _clean_epoch(source, steps, batch_size - adv_size, seed, epoch, augment)
+        if not adversarial:
+            return clean
+        adv = _adversarial_epoch(adversarial(epoch), steps, adv_size, seed, epoch,
+                                 augment_adv)
+        return tf.data.Dataset.zip(clean, adv).map(lambda a, b: {**a, **b})
+
+    batches = map(one_epoch, range(initial_epoch, epochs))
+    return functools.reduce(lambda a, b: a.concatenate(b), batches).prefetch(2)
+
+
+def _clean_epoch(source, steps, size, seed, epoch, augmented):
+    images, labels = source
+    last = len(labels) - 1
+
+    def batch(step):
+        position = step * size + tf.range(size, dtype=tf.int64)
+        index = tf.random.experimental.index_shuffle(
+            position, tf.constant([seed, epoch]), tf.constant(last, tf.int64))
+        image = tf.cast(tf.gather(images, index), tf.float32) / 255.0
+        if augmented:
+            image = augment_images(image, _batch_seed(seed, epoch, step, _CLEAN))
+        return {"image": image, "label": tf.gather(labels, index)}
+
+    return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2)
+
+
+def _adversarial_epoch(sources, steps, size, seed, epoch, augmented):
+    weights = np.array([weight for weight, _ in sources], float)
+    generator = np.random.default_rng([seed, epoch, _ADVERSARIAL])
+    choice = generator.choice(len(sources), steps, p=weights / weights.sum())
+    batches = tf.data.Dataset.choose_from_datasets(
+        [examples.batch(size, drop_remainder=True) for _, examples in sources],
+        tf.data.Dataset.from_tensor_slices(choice.astype(np.int64)))
+
+    def augmented_batch(step, batch):
+        image = batch["image"]
+        if augmented:
+            image = augment_images(image, _batch_seed(seed, epoch, step, _ADVERSARIAL))
+        return {"adv_image": image, "adv_label": batch["label"]}
+
+    return batches.enumerate().map(augmented_batch, num_parallel_calls=2).take(steps)
+
+
+def _batch_seed(seed, epoch, step, half):
+    """Two integers for the stateless ops, different for every batch of every run."""
+    low = tf.cast(epoch, tf.int64) * 2**32 + 2 * tf.cast(step, tf.int64) + half
+    return tf.stack([tf.cast(seed, tf.int64), low])
+
+
+def augment_images(images, seed):
+    """Flip each image with probability 1/2 and crop it from its zero-padded copy.
+
+    Args:
+      images: float32 [batch, height, width, channels].
+      seed: int64 [2]; equal seeds give equal draws, slot by slot.
+    """
+    size, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    draws = tf.random.stateless_uniform(
+        [3, size], seed, maxval=2 * (2 * _PAD + 1), dtype=tf.int32)
+    top, left = draws[0] // 2, draws[1] // 2
+    column = tf.range(width)[tf.newaxis]
+    column = tf.where(draws[2][:, tf.newaxis] % 2 == 0, column, width - 1 - column)
+    padded = tf.pad(images, [[0, 0], [_PAD, _PAD], [_PAD, _PAD], [0, 0]])
+    rows = tf.gather(padded, top[:, tf.newaxis] + tf.range(height), axis=1, batch_dims=1)
+    return tf.gather(rows, left[:, tf.newaxis] + column, axis=2, batch_dims=1)

@@ -1,0 +1,96 @@
+"""Open a data set by name: any of TFDS, an image folder, or `digits`."""
+
+import os
+import pathlib
+import socket
+import urllib.parse
+import urllib.request
+
+import tensorflow_datasets as tfds
+
+from tf_advdefense.datasets.digits import Digits
+
+_REMEDIES = (
+    "Give a directory where it is prepared with --data_dir (or TFDS_DATA_DIR), use "
+    "images of your own with --dataset=folder:PATH, or the embedded --dataset=digits.")
+_CONNECT_SECONDS = 5.0
+
+
+def open_builder(name, data_dir=None):
+    """Return a prepared TFDS builder.
+
+    Args:
+      name: a TFDS name such as `cifar10`, `folder:PATH`, or `digits`.
+      data_dir: TFDS directory; default `TFDS_DATA_DIR`, then TFDS' own default.
+
+    Raises:
+      ValueError: no such data set, or not an image-classification one.
+      FileNotFoundError: no such folder, or not prepared and not downloadable.
+    """
+    if name == "digits":
+        builder = Digits(data_dir=str(_cache_directory()))
+        tfds.disable_progress_bar()
+        builder.download_and_prepare()
+    elif name.startswith("folder:"):
+        builder = _folder(pathlib.Path(name[7:]).expanduser())
+    else:
+        builder = _tfds(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
+    features = builder.info.features
+    if "image" not in features or "label" not in features or not hasattr(
+            features["label"], "num_classes"):
+        raise ValueError(f"A data set must have the features `image` and `label` (one "
+                         f"class each). Received: --dataset={name} with "
+                         f"{', '.join(features)}.")
+    return builder
+
+
+def _cache_directory():
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "tf_advdefense"
+
+
+def _folder(path):
+    layout = "PATH/train/CLASS/*.png and PATH/test/CLASS/*.png"
+    if not path.is_dir():
+        raise FileNotFoundError(f"No image folder at {path}. It must hold {layout}.")
+    builder = tfds.ImageFolder(str(path))
+    if not builder.info.splits:
+        raise FileNotFoundError(f"No images in {path}. It must hold {layout}.")
+    return builder
+
+
+def _tfds(name, data_dir):
+    directory = data_dir and os.path.expanduser(data_dir)
+    if directory and not os.path.isdir(directory):
+        raise FileNotFoundError(f"No data directory at {directory}. {_REMEDIES}")
+    try:
+        builder = tfds.builder(name, data_dir=directory)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise ValueError(
+            f"Unknown data set '{name}': it is neither in TFDS' catalogue nor prepared "
+            f"in {directory or 'the TFDS directory'}. {_REMEDIES}") from error
+    if not builder.is_prepared():
+        _download(builder)
+    return builder
+
+
+def _download(builder):
+    # TFDS retries an unreachable host for minutes, so ask the network first.
+    host = urllib.parse.urlparse(builder.info.homepage).hostname
+    if not _reachable(host):
+        raise FileNotFoundError(
+            f"Data set '{builder.info.full_name}' is not prepared in "
+            f"{builder.data_path.parent.parent} and {host} cannot be reached to "
+            f"download it. {_REMEDIES}")
+    builder.download_and_prepare()
+
+
+def _reachable(host):
+    proxy = urllib.request.getproxies().get("https")
+    address = urllib.parse.urlparse(proxy) if proxy else None
+    target = (address.hostname, address.port or 443) if address else (host, 443)
+    try:
+        socket.create_connection(target, timeout=_CONNECT_SECONDS).close()
+        return True
+    except OSError:
+        return False

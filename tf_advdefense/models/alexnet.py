@@ -1,0 +1,62 @@
+"""AlexNet (Krizhevsky, Sutskever and Hinton 2012) for images in [0, 1].
+
+    logits = alexnet((32, 32, 3), 10)(images)      # float32 [batch, 10]
+
+It is the source model of the ensemble's adversarial examples.
+"""
+
+import keras
+from keras import layers
+
+# The original layout shrinks the image 32-fold and needs at least this side.
+_ORIGINAL_FROM = 63
+
+
+def alexnet(image_shape, num_classes, dropout=0.5):
+    """Five convolutions, three max-pools and three dense layers.
+
+    Args:
+      image_shape: (height, width, channels), at least 16x16.
+      num_classes: number of logits.
+      dropout: rate before each hidden dense layer.
+
+    Returns:
+      A `keras.Model` from images in [0, 1] to logits.
+
+    From 63x63 up the layout is the single-column one (Krizhevsky 2014,
+    arXiv:1404.5997): 11x11 convolution of stride 4, dense layers of 4096. Below
+    that its maps vanish, so small images get a 3x3 stem of stride 1 and 2x2 pools
+    with the same depths, and dense layers of 1024. Deviations: no local response
+    normalisation (it neither helps nor appears in later versions), He-normal
+    initialisation, images scaled to [-1, 1] inside.
+    """
+    height, width, _ = image_shape
+    if min(height, width) < 16:
+        raise ValueError("`alexnet` needs images of at least 16x16. Received: "
+                         f"{height}x{width}. Up-sample them with --image_size.")
+    small = min(height, width) < _ORIGINAL_FROM
+    images = keras.Input(image_shape, name="images")
+    x = layers.Rescaling(2.0, -1.0, name="centre")(images)
+    x = _convolution(x, 64, 3 if small else 11, "conv1", stride=1 if small else 4)
+    x = _pool(x, small, "pool1")
+    x = _convolution(x, 192, 3 if small else 5, "conv2")
+    x = _pool(x, small, "pool2")
+    x = _convolution(x, 384, 3, "conv3")
+    x = _convolution(x, 256, 3, "conv4")
+    x = _convolution(x, 256, 3, "conv5")
+    x = layers.Flatten(name="flatten")(_pool(x, small, "pool5"))
+    for name in ("fc6", "fc7"):
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+        x = layers.Dense(1024 if small else 4096, activation="relu",
+                         kernel_initializer="he_normal", name=name)(x)
+    return keras.Model(images, layers.Dense(num_classes, name="logits")(x),
+                       name="alexnet")
+
+
+def _convolution(x, channels, kernel, name, stride=1):
+    return layers.Conv2D(channels, kernel, stride, padding="same", activation="relu",
+                         kernel_initializer="he_normal", name=name)(x)
+
+
+def _pool(x, small, name):
+    return layers.MaxPooling2D(2 if small else 3, 2, name=name)(x)

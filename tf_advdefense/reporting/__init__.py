@@ -1,0 +1,13 @@
+"""Results to Markdown, a self-contained HTML page, CSV and figures.
+
+    paths = write_report("outputs/report", results, per_example, examples)
+    print(paths["html"])
+
+`results` and `per_example` are what `artifacts.results.load_results` returns;
+every number of a report is one of theirs or is counted from them. TensorFlow is not
+imported here, so a report is redrawn in seconds on any machine.
+"""
+
+from tf_advdefense.reporting.report import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,186 @@
+"""The plots of a report: PNG bytes, drawn on matplotlib's Agg canvas without pyplot.
+
+    dot_plot(protocol)                    # Figure 4 with interval whiskers
+    accuracy_against_eps(found, "fgsm")   # one panel for each protocol
+
+A model keeps its colour (Okabe and Ito's colour-blind safe set) and marker through
+all figures of a report; hollow markers are white-box cells in a transfer plot.
+"""
+
+import io
+import math
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+import numpy as np
+
+from tf_advdefense.reporting import formats
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555")
+_MARKERS = "osD^vPX<"
+_INK, _FAINT = "#333333", "#dddddd"
+# Names come from users: a dollar sign in one must not start a formula.
+STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": False,
+    "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _FAINT,
+    "axes.titlesize": 9.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "axes.axisbelow": True, "grid.color": "#eeeeee", "xtick.color": _INK,
+    "ytick.color": _INK, "xtick.major.size": 0, "ytick.major.size": 0,
+    "legend.frameon": False, "lines.linewidth": 1.6, "savefig.dpi": 144}
+
+
+def styles(models):
+    """Colour and marker of every model, by its place among all models."""
+    return {model: {"color": _COLOURS[i % len(_COLOURS)],
+                    "marker": _MARKERS[i % len(_MARKERS)]}
+            for i, model in enumerate(models)}
+
+
+def png(figure):
+    """The figure as bytes; no software version or date, so that they repeat."""
+    data = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(data, format="png", metadata={"Software": None})
+    return data.getvalue()
+
+
+def _bare(marker, hollow):
+    face = "white" if hollow else marker["color"]
+    return {**marker, "linestyle": "none", "markersize": 6, "markerfacecolor": face,
+            "markeredgewidth": 1.4}
+
+
+def _whiskers(records):
+    """Distances from accuracy down to and up to the interval's ends, in %."""
+    ends = [(r["accuracy"] - r["interval"][0], r["interval"][1] - r["accuracy"])
+            for r in records]
+    return 100 * np.maximum(np.transpose(ends), 0)
+
+
+def dot_plot(protocol, marks):
+    """One row for each condition and in it one dot for each model."""
+    rows = protocol.conditions
+    with matplotlib.rc_context(STYLE):
+        height = 0.9 + len(rows) * (0.16 + 0.11 * len(protocol.models))
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        axes = figure.add_subplot()
+        step = 0.72 / max(len(protocol.models), 1)
+        for i, model in enumerate(protocol.models):
+            for y, condition in enumerate(rows):
+                record = protocol.cells.get((model, condition))
+                if record:
+                    place = y + step * (i - (len(protocol.models) - 1) / 2)
+                    hollow = protocol.reference(model, condition)
+                    _dot(axes, record, place, _bare(marks[model], hollow))
+        axes.set(xlim=(-2, 102), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy, %",
+                 yticks=range(len(rows)), yticklabels=[c.title for c in rows])
+        axes.grid(False, axis="y")
+        for y in range(1, len(rows)):
+            axes.axhline(y - 0.5, color=_FAINT, linewidth=0.8)
+        _legend(figure, marks, protocol.models)
+        return png(figure)
+
+
+def _dot(axes, record, place, marker):
+    axes.errorbar(100 * record["accuracy"], place, xerr=_whiskers([record]),
+                  elinewidth=1.3, **marker)
+
+
+def _legend(figure, marks, models):
+    for model in models:
+        figure.axes[0].plot([], [], label=model, **_bare(marks[model], False))
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", handletextpad=0.2,
+                  ncols=min(len(models), max(1, int(84 / (8 + max(map(len, models)))))))
+
+
+def sweep(protocol, attack):
+    """{model: [record, ...]} of `attack` at two budgets or more, by rising eps."""
+    conditions = [c for c in protocol.attacked() if c.attack == attack and c.eps >= 0]
+    lines = {model: [protocol.cells[model, c] for c in conditions
+                     if (model, c) in protocol.cells] for model in protocol.models}
+    return {m: line for m, line in lines.items() if len({r["eps"] for r in line}) > 1}
+
+
+def swept_attacks(found):
+    """Attacks that have an accuracy-against-eps curve in at least one protocol."""
+    attacks = dict.fromkeys(c.attack for p in found for c in p.attacked())
+    return [a for a in attacks if any(sweep(p, a) for p in found)]
+
+
+def accuracy_against_eps(found, attack, marks):
+    """Panels of accuracy against eps on a logarithmic axis that begins at clean."""
+    panels = [(p, sweep(p, attack)) for p in found if sweep(p, attack)]
+    with matplotlib.rc_context(STYLE):
+        columns = min(2, len(panels))
+        rows = math.ceil(len(panels) / columns)
+        figure = Figure(figsize=(7.2, 0.5 + 2.7 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        for axes, (protocol, lines) in zip(grid, panels):
+            _panel(axes, protocol, lines, marks)
+        for axes in grid[len(panels):]:
+            axes.remove()
+        for axes in grid[::columns]:
+            axes.set_ylabel("accuracy, %")
+        drawn = dict.fromkeys(m for _, lines in panels for m in lines)
+        _legend(figure, marks, [m for m in marks if m in drawn])
+        return png(figure)
+
+
+def _panel(axes, protocol, lines, marks):
+    budgets = {r["eps"]: formats.eps(r).removeprefix("ε = ")
+               for line in lines.values() for r in line}
+    clean = {m: r for (m, c), r in protocol.cells.items() if c.attack == "clean"}
+    smallest = min(e for e in budgets if e > 0)
+    for model, records in lines.items():
+        records = ([clean[model]] if model in clean else []) + records
+        hollow = protocol.source == model
+        axes.errorbar(
+            [r["eps"] or 0 for r in records], [100 * r["accuracy"] for r in records],
+            yerr=_whiskers(records), elinewidth=1,
+            **{**_bare(marks[model], hollow), "markersize": 5,
+               "linestyle": "--" if hollow else "-"})
+    axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
+    axes.set_xticks([0, *sorted(budgets)], ["clean", *(budgets[e] for e in sorted(budgets))])
+    axes.minorticks_off()
+    axes.set(ylim=(-3, 103), xlabel="ε", title=_plain(protocol.title))
+
+
+def _plain(text):
+    return text.replace("`", "")
+
+
+def distances(protocol, condition, per_example):
+    """{model: (sorted distances of the fooled, number attacked)} where arrays exist."""
+    norm = "l" + (condition.norm or "2")
+    found = {}
+    for model in protocol.models:
+        key = protocol.cells.get((model, condition), {}).get("key")
+        if all(f"{key}/{part}" in per_example for part in ("ok", "clean_ok", norm)):
+            clean_ok, ok, length = (np.asarray(per_example[f"{key}/{part}"])
+                                    for part in ("clean_ok", "ok", norm))
+            if (clean_ok & ~ok).any():
+                found[model] = np.sort(length[clean_ok & ~ok]), int(clean_ok.sum())
+    return found
+
+
+def distance_cdf(lengths, norm, marks):
+    """Share of the correctly classified images fooled within a distance."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        furthest = max(length[-1] for length, _ in lengths.values())
+        for model, (length, attacked) in lengths.items():
+            share = 100 * np.arange(len(length) + 1) / attacked
+            axes.step([0, *length, 1.04 * furthest], [*share, share[-1]], where="post",
+                      color=marks[model]["color"])
+            middle = np.searchsorted(share, share[-1] / 2)
+            axes.plot(length[middle - 1], share[middle],
+                      **_bare(marks[model], False))
+        axes.set(xlim=(0, 1.04 * furthest), ylim=(0, 103),
+                 xlabel=f"{formats.norm(norm)} distance, images in [0, 1]",
+                 ylabel="fooled within the distance, %")
+        _legend(figure, marks, list(lengths))
+        return png(figure)

@@ -1,0 +1,102 @@
+"""How every number, name and setting of a report is written: here and nowhere else.
+
+    percent(0.53906)                  # "53.9"
+    interval((0.496, 0.5824))         # "49.6–58.2"
+
+Functions take numbers in the units of `results.json` (fractions, [0, 1] images,
+seconds) and return text; None and NaN become an en dash.
+"""
+
+import math
+
+NONE = "–"
+
+ATTACKS = {
+    "clean": "Clean", "fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "mim": "MIM",
+    "cw": "CW", "sparse_l1": "Sparse L1"}
+NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
+DEFENSES = {"none": "undefended", "": "undefended", "adversarial": "adversarial training",
+            "ensemble": "ensemble adversarial training"}
+
+
+def _or_dash(function):
+    def formatted(value):
+        missing = value is None or (isinstance(value, float) and math.isnan(value))
+        return NONE if missing else function(value)
+    return formatted
+
+
+@_or_dash
+def percent(fraction):
+    return f"{100 * fraction:.1f}"
+
+
+@_or_dash
+def interval(bounds):
+    return f"{percent(bounds[0])}–{percent(bounds[1])}"
+
+
+@_or_dash
+def points(difference):
+    """A difference of two fractions in percentage points, always signed."""
+    text = f"{100 * difference:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
+
+
+@_or_dash
+def p_value(p):
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+@_or_dash
+def count(number):
+    return f"{number:,}"
+
+
+@_or_dash
+def distance(length):
+    """A norm, in units of images in [0, 1], to three significant digits."""
+    return f"{length:.0f}" if abs(length) >= 1000 else f"{length:#.3g}".rstrip(".")
+
+
+@_or_dash
+def seconds(duration):
+    if duration < 60:
+        return f"{duration:.1f} s"
+    minutes = duration / 60
+    return f"{minutes:.1f} min" if minutes < 60 else f"{minutes / 60:.1f} h"
+
+
+def attack(name):
+    return ATTACKS.get(name, name)
+
+
+@_or_dash
+def norm(name):
+    return NORMS.get(name, name)
+
+
+def defense(name):
+    return DEFENSES.get(name or "", name)
+
+
+def eps(record):
+    """The budget as the user wrote it ("8/255"); empty where there is none."""
+    if record.get("eps") is None:
+        return ""
+    return f"ε = {record.get('eps_text') or format(record['eps'], 'g')}"
+
+
+def params(settings):
+    """Hyperparameters in one fixed order, as `a=1, b=2`."""
+    return ", ".join(f"{name}={settings[name]}" for name in sorted(settings))
+
+
+def code(name):
+    """A name to be set in a monospaced font by the Markdown and HTML writers."""
+    return "`" + str(name).replace("`", "'") + "`"
+
+
+def listing(phrases):
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))

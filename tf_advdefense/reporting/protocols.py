@@ -1,0 +1,184 @@
+"""Which records of the results belong side by side.
+
+    for protocol in protocols(results):
+        protocol.cells["resnet50", protocol.conditions[0]]["accuracy"]
+
+A protocol is one table of the report: models against conditions. Under *transfer*
+all models see the same images, crafted on one source network; the source's own row
+is therefore white-box. Under *white-box* every model faces images crafted on itself.
+A condition is an attack with every parameter, so no two budgets are ever pooled.
+"""
+
+from dataclasses import dataclass, field, replace
+import json
+
+from tf_advdefense.reporting import formats
+
+CLEAN = "clean"
+MINIMAL_NORM = "minimal-norm"
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """What distinguishes two columns of one table."""
+    rank: int
+    attack: str
+    norm: str
+    eps: float
+    params: str
+    adv_set: str
+    eps_label: str = field(compare=False, default="")
+    kind: str = field(compare=False, default="")
+
+    @property
+    def label(self):
+        return formats.attack(self.attack)
+
+    @property
+    def budget(self):
+        return self.eps_label or formats.norm(self.norm or None)
+
+    @property
+    def title(self):
+        """For running text: "FGSM (ε = 8/255)"."""
+        return f"{self.label} ({self.eps_label})" if self.eps_label else self.label
+
+    def settings(self):
+        return json.loads(self.params)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A table: `cells[model, condition]` is a record; `source` None is white-box."""
+    source: str | None
+    models: list
+    conditions: list
+    cells: dict
+
+    @property
+    def title(self):
+        return (f"Examples crafted on {formats.code(self.source)}" if self.source
+                else "Each model attacked itself")
+
+    @property
+    def name(self):
+        return f"transfer-{self.source}" if self.source else "white-box"
+
+    def attacked(self):
+        return [c for c in self.conditions if c.attack != CLEAN]
+
+    def reference(self, model, condition):
+        """Whether this cell is the source network's own, white-box row."""
+        return self.source == model and condition.attack != CLEAN
+
+
+def condition_of(record, with_set=True):
+    known = list(formats.ATTACKS)
+    attack = record["attack"]
+    settings = {name: value for name, value in (record.get("params") or {}).items()
+                if name not in ("eps", "norm")}
+    return Condition(
+        rank=known.index(attack) if attack in known else len(known),
+        attack=attack,
+        norm=record.get("norm") or "",
+        eps=-1.0 if record.get("eps") is None else round(record["eps"], 9),
+        params=json.dumps(settings, sort_keys=True),
+        adv_set=(record.get("adv_set") or "") if with_set else "",
+        eps_label=formats.eps(record),
+        kind=record.get("kind") or "")
+
+
+def is_clean(record):
+    return record["attack"] == CLEAN
+
+
+def undefended(results, name):
+    return results["models"].get(name, {}).get("defense") in (None, "", "none")
+
+
+def role(results, name):
+    return results["models"].get(name, {}).get("role", "target")
+
+
+def ordered_models(results, names):
+    """Undefended targets, control, defended targets, then the attack's sources."""
+    def rank(name):
+        place = {"control": 1, "source": 3}.get(role(results, name))
+        return place or (0 if undefended(results, name) else 2)
+    listed = [n for n in results["models"] if n in names]
+    unlisted = sorted(set(names) - set(listed))
+    return sorted(listed + unlisted, key=rank)
+
+
+def baseline_of(results, model):
+    """The undefended target that `model` is compared with, or None.
+
+    The same architecture if there is one; a target is not compared with itself.
+    """
+    candidates = [name for name in results["models"] if name != model
+                  and role(results, name) == "target" and undefended(results, name)]
+    architecture = results["models"].get(model, {}).get("model")
+    same = [n for n in candidates if results["models"][n].get("model") == architecture]
+    return (same or candidates or [None])[0]
+
+
+def challengers(results, models):
+    """The models that are compared with a baseline: defended ones and controls."""
+    return [m for m in models if role(results, m) != "source"
+            and (not undefended(results, m) or role(results, m) == "control")]
+
+
+def protocols(results):
+    """Every table of the report, transfer from each source first, white-box last."""
+    sources = dict.fromkeys(
+        r["source"] for r in results["records"]
+        if r["setting"] == "transfer" and r.get("source"))
+    found = [_transfer(results, s) for s in ordered_models(results, sources)]
+    white_box = _white_box(results)
+    return found + ([white_box] if white_box.attacked() else [])
+
+
+def _transfer(results, source):
+    attacked = [r for r in results["records"]
+                if not is_clean(r) and r.get("source") == source]
+    crossed = [r for r in attacked if r["target"] != source]
+    conditions = _by_condition(crossed)
+    own = [r for r in attacked if r["target"] == source]
+    # The source's row: scored on the very set, or else attacked live alike.
+    for record in sorted(own, key=lambda r: not r.get("adv_set")):
+        for condition in conditions:
+            if condition_of(record) in (condition, replace(condition, adv_set="")):
+                conditions[condition].setdefault(source, record)
+    return _assemble(results, source, conditions)
+
+
+def _white_box(results):
+    records = [r for r in results["records"]
+               if not is_clean(r) and r["setting"] == "white-box"]
+    live = [r for r in records if not r.get("adv_set")]
+    conditions = _by_condition(live or records, with_set=False)
+    for record in records:
+        condition = condition_of(record, with_set=False)
+        if condition in conditions:
+            conditions[condition].setdefault(record["target"], record)
+    return _assemble(results, None, conditions)
+
+
+def _by_condition(records, with_set=True):
+    conditions = {}
+    for record in records:
+        condition = condition_of(record, with_set)
+        conditions.setdefault(condition, {}).setdefault(record["target"], record)
+    return conditions
+
+
+def _assemble(results, source, conditions):
+    targets = {target for row in conditions.values() for target in row}
+    clean = {r["target"]: r for r in results["records"]
+             if is_clean(r) and r["target"] in targets}
+    if clean:
+        first = next(iter(clean.values()))
+        conditions = {condition_of(first, with_set=False): clean, **conditions}
+    cells = {(target, condition): record for condition, row in conditions.items()
+             for target, record in row.items()}
+    return Protocol(source, ordered_models(results, targets), sorted(conditions), cells)

@@ -1,0 +1,173 @@
+"""What the numbers say, in a few sentences computed from them.
+
+    sentences(results, per_example)   # ["4 models were scored ...", ...]
+
+A model "gains" under an attack if it classifies more images than its reference and
+exact McNemar on the common images gives p < 0.05, not corrected for the number of
+attacks. Sentences whose models or attacks are absent are left out.
+"""
+
+from tf_advdefense.reporting import formats, protocols, tables
+from tf_advdefense.reporting.formats import code
+
+SIGNIFICANT = 0.05
+
+
+def sentences(results, per_example):
+    """Plain sentences; `backticks` surround model names."""
+    found = protocols.protocols(results)
+    white_box = next((p for p in found if p.source is None), None)
+    transfer = _main_transfer(results, [p for p in found if p.source is not None])
+    spoken = [_scope(results, found)]
+    if found:
+        spoken.append(_clean_cost(results, per_example, found[0]))
+    if white_box:
+        spoken += [_gains(results, per_example, white_box), _distances(white_box)]
+    if transfer:
+        spoken += [_gains(results, per_example, transfer),
+                   _control(results, per_example, transfer)]
+    return [sentence for sentence in spoken if sentence]
+
+
+def _main_transfer(results, found):
+    """The paper's protocol if it is there: examples crafted on the baseline."""
+    crafted_on_target = [p for p in found if protocols.role(results, p.source)
+                         == "target" and protocols.undefended(results, p.source)]
+    return (crafted_on_target or found or [None])[0]
+
+
+def _scope(results, found):
+    models = {r["target"] for r in results["records"]}
+    attacks = dict.fromkeys(c.label for p in found for c in p.attacked())
+    counts = [r["num_examples"] for r in results["records"]]
+    if not models:
+        return "No model was scored."
+    against = f" against {formats.listing(list(attacks))}" if attacks else ""
+    low, high = formats.count(min(counts)), formats.count(max(counts))
+    images = low if low == high else f"{low} to {high}"
+    plural = "model was" if len(models) == 1 else "models were"
+    return f"{len(models)} {plural} scored{against}, on {images} images a measurement."
+
+
+def _defended(results, protocol):
+    return [(m, protocols.baseline_of(results, m)) for m in protocol.models
+            if not protocols.undefended(results, m)
+            and protocols.role(results, m) != "source"]
+
+
+def _clean_cost(results, per_example, protocol):
+    clean = next((c for c in protocol.conditions if c.attack == protocols.CLEAN), None)
+    pairs = [(m, b, tables.gain(per_example, protocol, m, b, clean))
+             for m, b in _defended(results, protocol) if b and clean]
+    pairs = [(m, b, pair) for m, b, pair in pairs if pair]
+    if not pairs:
+        return ""
+    changes = [f"{code(m)} {formats.points(pair.gain)} points ({formats.p_value(pair.p)})"
+               for m, _, pair in pairs]
+    baseline = pairs[0][1]
+    accuracy = formats.percent(protocol.cells[baseline, clean]["accuracy"])
+    return (f"On clean images {code(baseline)} is right on {accuracy} %; "
+            f"the difference to it is {formats.listing(changes)}.")
+
+
+def _gains(results, per_example, protocol):
+    phrases = [_gain_phrase(per_example, protocol, model, baseline)
+               for model, baseline in _defended(results, protocol) if baseline]
+    phrases = [phrase for phrase in phrases if phrase]
+    if not phrases:
+        return ""
+    if protocol.source is None:
+        return f"Attacked white-box, {'; '.join(phrases)}."
+    return f"On examples crafted on {code(protocol.source)}, {'; '.join(phrases)}."
+
+
+def _comparable(protocol):
+    """A minimal-norm attack fools every network in the end if it may look at it."""
+    return [c for c in protocol.attacked()
+            if protocol.source or c.kind != protocols.MINIMAL_NORM]
+
+
+def _pairs(per_example, protocol, first, second):
+    found = {c: tables.gain(per_example, protocol, first, second, c)
+             for c in _comparable(protocol)}
+    return {condition: pair for condition, pair in found.items() if pair}
+
+
+def _better(pairs, sign=1):
+    return sum(sign * pair.gain > 0 and pair.p < SIGNIFICANT for pair in pairs.values())
+
+
+def _gain_phrase(per_example, protocol, model, baseline):
+    pairs = _pairs(per_example, protocol, model, baseline)
+    if not pairs:
+        return ""
+    condition = max(pairs, key=lambda c: pairs[c].gain)
+    losses = _better(pairs, sign=-1)
+    losing = f" and loses on {losses}" if losses else ""
+    return (f"{code(model)} gains over {code(baseline)} on {_of(_better(pairs), pairs)}"
+            f"{losing}, best under {condition.title}: "
+            f"{_evidence(protocol, model, baseline, condition, pairs[condition])}")
+
+
+def _of(number, pairs):
+    return f"{number or 'none'} of {len(pairs)} attack{'s' if len(pairs) > 1 else ''}"
+
+
+def _evidence(protocol, model, baseline, condition, pair):
+    first, second = (protocol.cells[m, condition] for m in (model, baseline))
+    overlap = (first["interval"][0] <= second["interval"][1]
+               and second["interval"][0] <= first["interval"][1])
+    return (f"{formats.percent(first['accuracy'])} % against "
+            f"{formats.percent(second['accuracy'])} % ({formats.points(pair.gain)} "
+            f"points, intervals {'overlap' if overlap else 'apart'}, "
+            f"{formats.p_value(pair.p)})")
+
+
+def _control(results, per_example, protocol):
+    """The comparison the paper lacks: is the gain more than another network's?"""
+    controls = [m for m in protocol.models if protocols.role(results, m) == "control"]
+    defended = [m for m, _ in _defended(results, protocol)]
+    ensembles = [m for m in defended
+                 if results["models"][m]["defense"] == "ensemble"]
+    if not defended:
+        return ""
+    model = (ensembles or defended)[0]
+    if not controls:
+        return ("No second undefended network was scored on these examples, so the gain "
+                f"of {code(model)} cannot be told from that of any other network.")
+    return _against_control(results, per_example, protocol, model, controls[0])
+
+
+def _against_control(results, per_example, protocol, model, control):
+    head = _pairs(per_example, protocol, model, control)
+    baseline = protocols.baseline_of(results, control)
+    own = _pairs(per_example, protocol, control, baseline)
+    if not head:
+        return ""
+    also = (f" gains on {_of(_better(own), own)} too without any defence; against it"
+            if own else ", undefended too, is the measure:")
+    better, worse = _better(head), _better(head, sign=-1)
+    verdict = ("is more than that of another network on most of them"
+               if 2 * better > len(head) else
+               "cannot, on most of them, be told from that of just another network")
+    return (f"The control {code(control)}{also} {code(model)} is better on {better}, "
+            f"worse on {worse} and not distinguishable on {len(head) - better - worse}, "
+            f"so its gain {verdict}.")
+
+
+def _distances(protocol):
+    attack = next((c for c in protocol.attacked()
+                   if c.kind == protocols.MINIMAL_NORM), None)
+    records = [(m, protocol.cells[m, attack]) for m in protocol.models
+               if (m, attack) in protocol.cells]
+    norm = (attack.norm or "2") if attack else ""
+    lengths = [(m, r, r.get(f"mean_l{norm}")) for m, r in records if r["clean_correct"]]
+    lengths = sorted((x for x in lengths if x[2] is not None), key=lambda x: x[2])
+    if not lengths:
+        return ""
+    phrases = [
+        f"{formats.distance(length)} for {code(m)} "
+        f"({formats.percent(r['fooled'] / r['clean_correct'])} % fooled)"
+        for m, r, length in lengths]
+    return (f"White-box {attack.label} needs a mean {formats.norm(norm)} distance of "
+            f"{formats.listing(phrases)}.")
