@@ -25,6 +25,7 @@ except ModuleNotFoundError:
 
 import ast  # noqa: E402
 import fractions  # noqa: E402
+import time  # noqa: E402
 
 from absl import logging  # noqa: E402  (defines --verbosity)
 
@@ -46,6 +47,8 @@ def _load_quietly():
 _load_quietly()
 
 FLAGS = flags.FLAGS
+# Of a test set that an attack is run on, unless --num_examples says otherwise.
+NUM_EXAMPLES = 512
 
 
 def number(text):
@@ -69,6 +72,14 @@ class _Numbers(flags.ArgumentParser):
         for text in texts:
             number(text)
         return texts
+
+
+def eps_text(eps):
+    """A radius as people write it: 8/255 for whole grey levels, else 0.3."""
+    levels = 255 * eps
+    if eps < 1 and abs(levels - round(levels)) < 1e-6:
+        return f"{round(levels)}/255"
+    return f"{eps:g}"
 
 
 def define_numbers(name, default, help_text):
@@ -121,6 +132,23 @@ def run(main):
         if FLAGS.is_parsed() and FLAGS.verbosity >= 1:
             raise
         sys.exit(_say(f"{pathlib.Path(sys.argv[0]).name}: {_one_line(error)}", 2))
+
+
+def progress(what):
+    """A callback that draws a progress bar on a terminal, or prints a last line."""
+    started = time.time()
+
+    def show(done, total, fooled):
+        minutes = (time.time() - started) / 60
+        line = (f"{what}: {done}/{total} images, {fooled} fooled, {minutes:.1f} min")
+        if sys.stderr.isatty():
+            bar = "=" * (30 * done // total)
+            print(f"\r[{bar:<30}] {line}", end="\n" * (done == total),
+                  file=sys.stderr, flush=True)
+        elif done == total:
+            print(line, file=sys.stderr, flush=True)
+
+    return show
 
 
 def _parse():

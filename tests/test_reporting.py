@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import pathlib
 import re
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from tf_advdefense.reporting import (
-    document, figures, formats, grids, html, markdown, protocols, statistics, summary,
-    tables, write_report)
+    document, figures, formats, grids, markdown, protocols, statistics, summary, tables,
+    write_report)
 from tf_advdefense.reporting.report import build_sections
 
 # Share of correct images that survive an attack of strength 1, by model.
@@ -46,11 +47,11 @@ class Store:
         held *= kind != "minimal-norm" or setting == "transfer"
         ok = clean_ok & (self.random.random(n) < held)
         l2 = np.where(clean_ok, self.random.gamma(4, _TOUGHNESS[target] / 8, n), 0)
-        self._add(target, attack, source, setting, norm, kind, eps_text, params, adv_set,
-                  clean_ok, ok, l2.astype(np.float32))
+        self.add(target, attack, source, setting, norm, kind, eps_text, params, adv_set,
+                 clean_ok, ok, l2.astype(np.float32))
 
-    def _add(self, target, attack, source, setting, norm, kind, eps_text, params,
-             adv_set, clean_ok, ok, l2):
+    def add(self, target, attack, source, setting, norm, kind, eps_text, params,
+            adv_set, clean_ok, ok, l2):
         key = f"{target}/{attack}/{eps_text or ''}/{source or ''}/{setting}/{adv_set}"
         n, fooled = len(ok), clean_ok & ~ok
         arrays = {"index": np.arange(n, dtype=np.int32), "clean_ok": clean_ok, "ok": ok,
@@ -59,7 +60,7 @@ class Store:
         self.records.append({
             "key": key, "target": target, "source": source, "attack": attack,
             "setting": setting, "norm": norm, "kind": kind,
-            "eps": float(eval_fraction(eps_text)) if eps_text else None,
+            "eps": fraction(eps_text) if eps_text else None,
             "eps_text": eps_text, "params": params or {}, "adv_set": adv_set,
             "num_examples": n, "clean_correct": int(clean_ok.sum()),
             "correct": int(ok.sum()), "accuracy": float(ok.mean()),
@@ -69,7 +70,7 @@ class Store:
             "passes": 20 * n, "seconds": 0.25 * n})
 
 
-def eval_fraction(text):
+def fraction(text):
     numerator, _, denominator = text.partition("/")
     return float(numerator) / float(denominator or 1)
 
@@ -91,9 +92,9 @@ def synthetic_results(seed=0):
             _attack_from_set(store, source, target, setting)
     for target in _CLEAN:
         for text in ("1/255", "2/255", "4/255", "8/255"):
-            store.measure(target, "fgsm", source=target, setting="white-box", norm="inf",
-                          kind="fixed-eps", eps_text=text, n=1000,
-                          strength=eval_fraction(text) * 28)
+            store.measure(target, "fgsm", source=target, setting="white-box",
+                          norm="inf", kind="fixed-eps", eps_text=text, n=1000,
+                          strength=fraction(text) * 28)
         store.measure(target, "sparse_l1", source=target, setting="white-box",
                       strength=0.8, n=128, **SPARSE)
         store.measure(target, "cw", source=target, setting="white-box", strength=1,
@@ -138,3 +139,445 @@ def synthetic_example(n=3, channels=3, scale=0.02):
             "adversarial": np.clip(clean + noise, 0, 1), "label": np.arange(n),
             "clean_prediction": np.arange(n), "prediction": np.arange(n) + 1,
             "class_names": ["airplane", "automobile", "bird", "cat", "deer"]}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_results()
+
+
+@pytest.fixture(scope="module")
+def written(data, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("report")
+    return write_report(directory, *data, [synthetic_example()])
+
+
+def protocol_of(results, source):
+    return next(p for p in protocols.protocols(results) if p.source == source)
+
+
+def sections(results, per_example=None, examples=()):
+    built = build_sections(results, per_example or {}, examples)
+    return {section.title: section.blocks for section in built}
+
+
+# --- statistics: values of scipy.stats.binomtest -----------------------------------
+
+
+@pytest.mark.parametrize("correct, total, low, high", [
+    (0, 10, 0.0, 0.2775328),
+    (53, 100, 0.4328886, 0.6248918),
+    (276, 512, 0.4957546, 0.5817886),
+    (128, 128, 0.9708631, 1.0),
+    (9987, 10000, 0.9977769, 0.9992401),
+])
+def test_wilson(correct, total, low, high):
+    assert statistics.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_wilson_of_nothing_excludes_nothing():
+    assert statistics.wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("only_first, only_second, p", [
+    (0, 0, 1.0), (1, 0, 1.0), (9, 1, 0.021484375), (5, 5, 1.0),
+    (30, 12, 0.007915897334896727), (240, 200, 0.06286871784615478),
+    (1300, 1500, 0.00016841162264376235), (0, 2000, 0.0)])
+def test_mcnemar(only_first, only_second, p):
+    assert statistics.mcnemar(only_first, only_second) == pytest.approx(p)
+    assert statistics.mcnemar(only_second, only_first) == pytest.approx(p)
+
+
+def test_paired_joins_on_the_images_of_both():
+    arrays = {
+        "a/index": np.array([4, 2, 9, 7]), "a/ok": np.array([True, False, True, True]),
+        "b/index": np.array([2, 7, 4, 1]), "b/ok": np.array([True, False, False, True])}
+    pair = statistics.paired(arrays, "a", "b")
+    assert (pair.n, pair.only_first, pair.only_second) == (3, 2, 1)
+    assert pair.gain == pytest.approx(1 / 3)
+    assert statistics.paired(arrays, "a", "c") is None
+    arrays["b/index"] += 100
+    assert statistics.paired(arrays, "a", "b") is None
+
+
+# --- numbers: recomputed from the per-example arrays -------------------------------
+
+
+def markdown_tables(text):
+    """[(caption, header, rows)] of every pipe table, cells split at <br>."""
+    found = []
+    for block in re.finditer(r"(.*)\n\n((?:\|.*\n)+)", text):
+        header, _, *rows = [
+            [cell.split("<br>") for cell in line.strip("| ").split(" | ")]
+            for line in block[2].splitlines()]
+        found.append((block[1], header, rows))
+    return found
+
+
+def arrays_of(data, **wanted):
+    results, per_example = data
+    record, = (r for r in results["records"]
+               if all(r[name] == value for name, value in wanted.items()))
+    return {name: per_example[f"{record['key']}/{name}"]
+            for name in ("index", "clean_ok", "ok", "l2")}
+
+
+def column_settings(header, source):
+    """What a column's heading says, as fields of a record."""
+    if header == ["Clean"]:
+        return {"attack": "clean"}
+    attack = {"FGSM": "fgsm", "CW": "cw", "Sparse L1": "sparse_l1"}[header[0]]
+    text = header[1].removeprefix("ε = ") if "ε" in header[1] else None
+    budget = f"-eps{text}" if attack == "fgsm" else ""
+    return {"attack": attack, "eps_text": text, "source": source,
+            "adv_set": f"{source}-{attack}{budget}-test"}
+
+
+def cells_of(data, written, caption, source):
+    """(model, header, cell, arrays) of one transfer table of the Markdown report."""
+    text = written["markdown"].read_text()
+    part = text.split(f"crafted on `{source}`\n", 1)[1].split("\n## ")[0]
+    _, header, rows = next(t for t in markdown_tables(part) if t[0].startswith(caption))
+    for model, *cells in rows:
+        for title, cell in zip(header[1:], cells, strict=True):
+            yield model, title, cell
+
+
+@pytest.mark.parametrize("source", ["resnet50", "alexnet"])
+def test_every_cell_of_figure_4(data, written, source):
+    seen = 0
+    for model, title, cell in cells_of(data, written, "Accuracy in", source):
+        target = model[0].strip("`")
+        ok = arrays_of(data, target=target, **column_settings(title, source))["ok"]
+        low, high = wilson(int(ok.sum()), len(ok))
+        expected = [f"{100 * ok.mean():.1f}", f"{100 * low:.1f}–{100 * high:.1f}",
+                    f"n = {len(ok):,}"]
+        if target == source and title != ["Clean"]:
+            expected.insert(1, "*white-box*")
+        assert cell == expected
+        seen += 1
+    assert seen == 5 * 7
+
+
+def test_every_paired_gain(data, written):
+    seen = 0
+    for model, title, cell in cells_of(data, written, "Difference", "resnet50"):
+        first, second = (text.removeprefix("against ").strip("`") for text in model)
+        settings = column_settings(title, "resnet50")
+        a, b = (arrays_of(data, target=t, **settings)["ok"] for t in (first, second))
+        assert float(cell[0].replace("−", "-")) == pytest.approx(
+            100 * (a.mean() - b.mean()), abs=0.051)
+        assert cell[1] == f"{np.sum(a & ~b)} : {np.sum(~a & b)}"
+        seen += 1
+    assert seen == 5 * 7
+
+
+def test_distances_of_the_minimal_norm_attack(data):
+    results, _ = data
+    table = tables.distance_table(results, protocol_of(results, None))
+    assert len(table.rows) == 5
+    for model, _, success, mean, median in table.rows:
+        target = model.text.strip("`")
+        arrays = arrays_of(data, target=target, attack="cw", adv_set=None)
+        fooled = arrays["clean_ok"] & ~arrays["ok"]
+        assert success.text == f"{100 * fooled.sum() / arrays['clean_ok'].sum():.1f}"
+        assert float(mean.text) == pytest.approx(arrays["l2"][fooled].mean(), rel=5e-3)
+        assert float(median.text) == pytest.approx(
+            np.median(arrays["l2"][fooled]), rel=5e-3)
+
+
+def test_csv_has_every_record_at_full_precision(data, written):
+    results, per_example = data
+    rows = list(csv.DictReader(io.StringIO(written["csv"].read_text())))
+    assert [row["key"] for row in rows] == [r["key"] for r in results["records"]]
+    for row in rows:
+        ok = per_example[f"{row['key']}/ok"]
+        assert int(row["correct"]) == ok.sum() and int(row["num_examples"]) == len(ok)
+        assert float(row["accuracy"]) == ok.mean()
+        low, high = wilson(int(ok.sum()), len(ok))
+        assert float(row["interval_low"]) == pytest.approx(low, abs=1e-9)
+        assert float(row["interval_high"]) == pytest.approx(high, abs=1e-9)
+
+
+def test_all_measurements_are_listed(data, written):
+    results, _ = data
+    listed = next(rows for caption, _, rows in markdown_tables(
+        written["markdown"].read_text()) if caption.startswith("Every measurement"))
+    assert len(listed) == len(results["records"])
+    for row, record in zip(listed, results["records"]):
+        assert row[0][0] == f"`{record['target']}`"
+        assert row[3][0] == formats.percent(record["accuracy"])
+
+
+def test_distance_curve_counts_the_fooled_among_the_correct(data):
+    results, per_example = data
+    protocol = protocol_of(results, None)
+    condition, = (c for c in protocol.conditions if c.attack == "cw")
+    lengths, attacked = figures.distances(protocol, condition, per_example)["resnet50"]
+    arrays = arrays_of(data, target="resnet50", attack="cw", adv_set=None)
+    assert attacked == arrays["clean_ok"].sum()
+    assert list(lengths) == sorted(arrays["l2"][arrays["clean_ok"] & ~arrays["ok"]])
+
+
+# --- what stands beside what -------------------------------------------------------
+
+
+def test_protocols_separate_sources_and_budgets(data):
+    results, _ = data
+    found = protocols.protocols(results)
+    assert [p.source for p in found] == ["resnet50", "alexnet", None]
+    assert [found[0].title_of(c) for c in found[0].conditions] == [
+        "Clean", "FGSM (ε = 0.001)", "FGSM (ε = 0.01)", "FGSM (ε = 0.07)",
+        "FGSM (ε = 0.3)", "CW", "Sparse L1 (ε = 10)"]
+    for protocol in found:
+        for (model, condition), record in protocol.cells.items():
+            assert record["target"] == model
+            if condition.attack != "clean":
+                assert record["source"] == (protocol.source or model)
+
+
+def test_budgets_that_differ_in_one_parameter_are_two_columns():
+    store = Store()
+    for steps in (20, 100):
+        for target in ("resnet50", "resnet50-b"):
+            store.measure(target, "pgd", source=target, setting="white-box", norm="inf",
+                          kind="fixed-eps", eps_text="8/255", params={"nb_iter": steps})
+            store.records[-1]["key"] += str(steps)
+    protocol = protocol_of(_complete(store.records), None)
+    assert [protocol.title_of(c) for c in protocol.conditions] == [
+        "PGD (ε = 8/255, nb_iter=100)", "PGD (ε = 8/255, nb_iter=20)"]
+
+
+def test_the_source_row_falls_back_to_its_live_attack():
+    store = Store()
+    store.measure("resnet50", "cw", source="resnet50", setting="white-box", n=128, **CW)
+    store.measure("alexnet", "cw", source="resnet50", setting="transfer",
+                  adv_set="resnet50-cw-test", **CW)
+    protocol = protocol_of(_complete(store.records), "resnet50")
+    condition, = protocol.attacked()
+    assert protocol.cells["resnet50", condition]["num_examples"] == 128
+
+
+def test_a_set_scored_on_its_own_source_alone_is_shown_as_white_box():
+    store = Store()
+    store.measure("resnet50", "cw", source="resnet50", setting="white-box",
+                  adv_set="resnet50-cw-test", **CW)
+    protocol, = protocols.protocols(_complete(store.records))
+    assert protocol.source is None and len(protocol.cells) == 1
+
+
+def test_white_box_is_what_the_record_says_not_what_names_say():
+    store = Store()
+    for target, setting in (("resnet50", "white-box"), ("alexnet", "transfer")):
+        store.measure(target, "cw", source="elsewhere/model.keras", setting=setting,
+                      adv_set="model-cw-test", **CW)
+    protocol = protocol_of(_complete(store.records), "elsewhere/model.keras")
+    own = {model: protocol.is_own(model, c) for model, c in protocol.cells}
+    assert own == {"resnet50": True, "alexnet": False}
+
+
+def test_the_baseline_has_the_same_architecture(data):
+    results, _ = data
+    assert protocols.baseline_of(results, "resnet50-ensemble") == "resnet50"
+    assert protocols.baseline_of(results, "resnet50-b") == "resnet50"
+    assert protocols.baseline_of(results, "resnet50") is None
+
+
+def test_models_keep_their_colour_and_marker():
+    marks = figures.styles([f"m{i}" for i in range(40)])
+    assert len({tuple(mark.items()) for mark in marks.values()}) == 40
+
+
+# --- the summary says what the numbers say -----------------------------------------
+
+
+def one_attack(correct, n=200):
+    """Results of one transfer attack with `correct[model]` images right."""
+    store = Store()
+    for target, right in correct.items():
+        source = {"source": "resnet50"}
+        ok = np.arange(n) < right
+        setting = "white-box" if target == "resnet50" else "transfer"
+        store.add(target, "fgsm", "resnet50", setting, "inf", "fixed-eps", "8/255", {},
+                  "set", np.ones(n, bool), ok, np.ones(n, np.float32))
+    return _complete(store.records), store.per_example
+
+
+def test_summary_credits_a_gain_beyond_the_control():
+    said = " ".join(summary.sentences(*one_attack(
+        {"resnet50": 20, "resnet50-b": 60, "resnet50-ensemble": 120})))
+    assert ("`resnet50-ensemble` gains over `resnet50` on 1 of 1 attack, best under "
+            "FGSM (ε = 8/255): 60.0 % against 10.0 % (+50.0 points, intervals apart, "
+            "p < 0.001)") in said
+    assert "`resnet50-b` gains on 1 of 1 attack too" in said
+    assert "everywhere more than that of just another network" in said
+
+
+def test_summary_does_not_credit_what_the_control_gains_too():
+    said = " ".join(summary.sentences(*one_attack(
+        {"resnet50": 20, "resnet50-b": 118, "resnet50-ensemble": 120})))
+    assert "better on none of 1 attack" in said
+    assert "nothing here tells its gain from that of just another network" in said
+
+
+def test_summary_says_that_intervals_overlap_and_that_a_control_is_missing():
+    said = " ".join(summary.sentences(*one_attack(
+        {"resnet50": 100, "resnet50-ensemble": 112})))
+    assert "intervals overlap" in said and "on 1 of 1 attack" in said
+    assert "No second undefended network was scored" in said
+
+
+def test_summary_is_short(data):
+    assert 3 <= len(summary.sentences(*data)) <= 6
+
+
+# --- files -------------------------------------------------------------------------
+
+
+def test_paths_and_no_leftovers(written):
+    files = [written["markdown"], written["html"], written["csv"], *written["figures"]]
+    assert all(path.is_file() and path.stat().st_size for path in files)
+    present = {p for p in files[0].parent.rglob("*") if p.is_file()}
+    assert present == set(files)
+
+
+def test_same_input_gives_the_same_bytes(data, written, tmp_path):
+    again = write_report(tmp_path, *data, [synthetic_example()])
+    for kind in ("markdown", "csv", "html"):
+        assert again[kind].read_bytes() == written[kind].read_bytes()
+
+
+def test_html_is_self_contained_and_balanced(written):
+    page = written["html"].read_text()
+    assert "<script" not in page and not re.search(r'(?:src|href)="(?!data:|#)', page)
+    assert page.count("data:image/png;base64,") == len(written["figures"])
+    for tag in "table tr td th section figure p ul li small b code".split():
+        opened = len(re.findall(rf"<{tag}[ >]", page))
+        assert opened == page.count(f"</{tag}>"), tag
+
+
+def test_markdown_links_the_figures(written):
+    linked = re.findall(r"\]\((figures/[^)]+)\)", written["markdown"].read_text())
+    root = written["markdown"].parent
+    assert sorted(root / name for name in linked) == sorted(written["figures"])
+
+
+def test_everything_is_escaped(tmp_path):
+    nasty = "<b>x|y*z` $a$ & \"q\""
+    results, per_example = one_attack({"resnet50": 20, "alexnet": 60})
+    for record in results["records"]:
+        record["target"] = record["target"].replace("alexnet", nasty)
+    results["models"][nasty] = {**results["models"].pop("alexnet"), "model": nasty}
+    results["flags"] = [{"flag": nasty, "where": nasty, "detail": nasty}]
+    results["dataset"]["note"] = results["commands"][0] = nasty
+    paths = write_report(tmp_path, results, per_example)
+    page, text = paths["html"].read_text(), paths["markdown"].read_text()
+    assert "<b>x" not in page and "&lt;b&gt;x|y*z" in page
+    assert "\\<b>x\\|y\\*z" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in
+                    block.splitlines()}) == 1
+
+
+@pytest.mark.parametrize("keep", [
+    lambda r: False,
+    lambda r: r["attack"] == "clean",
+    lambda r: r["attack"] == "fgsm" and r["eps_text"] == "8/255",
+    lambda r: r["setting"] == "white-box" and r["adv_set"] is None,
+    lambda r: r["setting"] == "transfer",
+    lambda r: r["setting"] != "clean" and r["source"] == "alexnet",
+    lambda r: r["target"] == "resnet50-ensemble",
+])
+def test_missing_records_leave_no_empty_section(data, keep):
+    results, per_example = data
+    kept = [r for r in results["records"] if keep(r)]
+    for title, blocks in sections({**results, "records": kept}, per_example).items():
+        assert blocks, title
+        for block in blocks:
+            assert not isinstance(block, document.Table) or block.rows
+
+
+def test_missing_keys_arrays_and_models(data):
+    results, _ = data
+    bare = {"format": 1, "models": {}, "records": [
+        {name: r[name] for name in r if not name.startswith(("mean", "median"))}
+        for r in results["records"][:20]]}
+    built = sections(bare)
+    assert "Models" not in built and "How this was made" not in built
+    assert markdown.render("t", [document.Section("s", b) for b in built.values()])
+
+
+def test_an_unknown_attack_shows_under_its_own_name():
+    store = Store()
+    store.measure("resnet50", "spsa_v2", source="resnet50", setting="white-box",
+                  params={"delta": 0.01})
+    protocol = protocol_of(_complete(store.records), None)
+    assert tables.accuracy_table(_complete(store.records), protocol).header[1].text == (
+        "spsa_v2")
+
+
+def test_red_flags_stand_in_the_summary(data):
+    results, _ = data
+    flag = {"flag": "G8", "where": "resnet50", "detail": "accuracy rises with ε"}
+    table = sections({**results, "flags": [flag]})["Summary"][-1]
+    assert [cell.text for cell in table.rows[0]] == list(flag.values())
+
+
+# --- image grids -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("largest, factor", [
+    (0.0, 1), (0.8, 1), (0.3, 1), (0.07, 5), (0.01, 50), (0.05, 10)])
+def test_magnification_fills_the_range_without_clipping(largest, factor):
+    assert grids.magnification(np.array([0.0, -largest])) == factor
+
+
+def test_difference_is_signed_around_mid_grey(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(grids, "_draw", lambda axes, image: drawn.append(image))
+    example = synthetic_example(n=1)
+    example["adversarial"] = example["clean"].copy()
+    example["adversarial"][0, 0, 0, 0] += 0.1
+    example["adversarial"][0, 1, 1, 1] -= 0.05
+    grids.image_grid(example)
+    clean, adversarial, difference = drawn
+    np.testing.assert_array_equal(clean, example["clean"][0])
+    np.testing.assert_allclose(adversarial, example["adversarial"][0], atol=1e-6)
+    assert difference[0, 0, 0] == pytest.approx(1.0, abs=1e-5)
+    assert difference[1, 1, 1] == pytest.approx(0.25, abs=1e-5)
+    assert difference[2, 2, 2] == 0.5
+
+
+def test_grids_of_grey_images_without_class_names():
+    example = synthetic_example(channels=1)
+    del example["class_names"]
+    assert grids.image_grid(example).startswith(b"\x89PNG")
+
+
+# --- formats and imports -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("function, value, text", [
+    (formats.percent, 0.53906, "53.9"), (formats.percent, None, "–"),
+    (formats.percent, math.nan, "–"), (formats.interval, (0.496, 0.5824), "49.6–58.2"),
+    (formats.points, 0.1234, "+12.3"), (formats.points, -0.02, "−2.0"),
+    (formats.points, -0.0001, "0.0"), (formats.p_value, 0.0004, "p < 0.001"),
+    (formats.p_value, 0.0215, "p = 0.021"), (formats.count, 23608202, "23,608,202"),
+    (formats.distance, 0.20831, "0.208"), (formats.distance, 3072.0, "3072"),
+    (formats.distance, 32.0, "32.0"), (formats.distance, 128.0, "128"),
+    (formats.seconds, 12.34, "12.3 s"), (formats.seconds, 90, "1.5 min"),
+    (formats.seconds, 7200, "2.0 h"), (formats.params, {"b": 2, "a": 1}, "a=1, b=2"),
+    (formats.listing, ["a", "b", "c"], "a, b and c"), (formats.listing, ["a"], "a"),
+])
+def test_formats(function, value, text):
+    assert function(value) == text
+
+
+def test_reporting_imports_no_tensorflow():
+    program = ("import sys, tf_advdefense.reporting\n"
+               "print([m for m in sys.modules if m.split('.')[0] in"
+               " ('tensorflow', 'keras') or m == 'matplotlib.pyplot'])")
+    ran = subprocess.run(
+        [sys.executable, "-c", program], text=True, capture_output=True,
+        cwd=pathlib.Path(__file__).parents[1])
+    assert ran.stdout.strip() == "[]", ran.stderr

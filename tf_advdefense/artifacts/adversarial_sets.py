@@ -50,6 +50,11 @@ def set_directory(output_dir, name):
     return files.named(pathlib.Path(output_dir) / "adv", name)
 
 
+def list_sets(output_dir):
+    """Returns the sorted names of the finished sets."""
+    return files.finished_names(pathlib.Path(output_dir) / "adv")
+
+
 def set_name(source, attack, eps, default_eps, split):
     """Returns "resnet50-fgsm-test", or "resnet50-fgsm-eps8_255-test".
 

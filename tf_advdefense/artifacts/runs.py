@@ -166,9 +166,10 @@ def _logits(outputs, path):
     if not isinstance(outputs, dict):
         outputs = dict(enumerate(keras.tree.flatten(outputs)))
     if "logits" not in outputs and len(outputs) != 1:
+        listed = ", ".join(sorted(map(str, outputs)))
         raise ValueError(
             f"serving_default of {path} must return `logits` or one output. "
-            f"Received: {', '.join(map(str, outputs))}. Export it with that name."
+            f"Received: {listed}. Export it with that name."
         )
     return outputs["logits"] if "logits" in outputs else next(iter(outputs.values()))
 

@@ -6,8 +6,9 @@
         return x + eps * tf.sign(...)
 
 `contract` hands the function checked tensors (float32 images, int64 labels, never
-None, int64 indices) and a `model_fn` in inference mode, and gives back a finite result
-that no gradient flows through. Everything keyword-only is a hyperparameter.
+None, int64 indices, the seed as an int64 scalar) and a `model_fn` in inference mode,
+and gives back a finite result that no gradient flows through. Everything keyword-only
+is a hyperparameter.
 
 `compute_gradient` is CleverHans' compiled gradient of the cross-entropy; it stays bound
 to one function per model (`inference`), because a new one would be traced anew.
@@ -52,7 +53,15 @@ def contract(norms):
                 model_fn, x, y, targeted, clip_min, clip_max, index
             )
             adv = core(
-                model_fn, x, y, targeted, clip_min, clip_max, seed, index, **hyper
+                model_fn,
+                x,
+                y,
+                targeted,
+                clip_min,
+                clip_max,
+                tf.cast(seed, tf.int64),
+                index,
+                **hyper,
             )
             # A model that overflows has NaN gradients: such values stay clean.
             return tf.stop_gradient(tf.where(tf.math.is_finite(adv), adv, x))
@@ -176,7 +185,10 @@ def _check_gradient(model_fn, x, y, targeted):
         traced = compute_gradient.get_concrete_function(
             model_fn, cross_entropy, x, y, targeted
         )
-    except LookupError as error:
+    except Exception as error:
+        # A LookupError, but autograph raises it as a type and text of its own.
+        if "gradient registry has no entry" not in str(error):
+            raise
         raise ValueError(_NO_GRADIENT) from error
     if traced.structured_outputs is None:
         raise ValueError(_NO_GRADIENT)
@@ -195,8 +207,8 @@ def draw_per_image(draw, seed, index):
 
     Args:
       draw: from an int64 `[2]` seed of `tf.random.stateless_*` to a float32 tensor.
-      seed: an int.
+      seed: int64, a scalar.
       index: int64 `[batch]`, the images' indices in their data set.
     """
-    seeds = tf.stack([tf.fill(tf.shape(index), tf.cast(seed, tf.int64)), index], axis=1)
+    seeds = tf.stack([tf.fill(tf.shape(index), seed), index], axis=1)
     return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)

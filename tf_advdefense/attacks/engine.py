@@ -15,6 +15,7 @@ two blocks of iterations: the batch shrinks to the next of a few fixed sizes, an
 images of two batches never meet.
 """
 
+import functools
 import time
 
 import numpy as np
@@ -66,28 +67,140 @@ def craft_batches(
       ValueError: in one line, for arrays that do not fit together or values out of
         range.
     """
-    model_fn = inference(model_fn)
-    total, fooled = len(images), 0
-    index = np.arange(total) if index is None else np.asarray(index)
-    _check_rows(total, labels=labels, index=index, targets=targets)
+    index = np.arange(len(images)) if index is None else np.asarray(index)
+    _check_arrays(images, attack_labels, labels=labels, index=index, targets=targets)
     settings = dict(targeted=targets is not None, clip_min=clip_min, clip_max=clip_max)
-    for start in range(0, total, batch_size):
-        rows = slice(start, min(start + batch_size, total))
-        count = rows.stop - start
-        x = _padded(_as_float(images[rows]), batch_size)
-        clean_prediction = predict(model_fn, x)
-        y = _goal(clean_prediction, labels[rows], targets, rows, attack_labels)
-        y = _padded(y, batch_size)
-        report = _reporter(progress, start, total, fooled)
-        adv, passes = _run(
-            model_fn,
-            attack,
-            x,
-            y,
-            _padded(index[rows], batch_size),
-            count,
-            seed,
-            settings,
-            report,
+    model_fn = inference(model_fn)
+    fooled = 0
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, start + batch_size)
+        clean = as_float(images[rows])
+        pad = functools.partial(padded, batch_size=batch_size)
+
+        def report(done, fooled=fooled, start=start):
+            if progress is not None:
+                progress(start + done, len(images), fooled)
+
+        clean_prediction = predict(model_fn, pad(clean)).numpy()[: len(clean)]
+        goal = labels[rows] if attack_labels == "true" else clean_prediction
+        goal = goal if targets is None else targets[rows]
+        batch = (pad(clean), pad(goal), pad(index[rows]))
+        adv, passes = _run(model_fn, attack, batch, len(clean), seed, settings, report)
+        prediction = predict(model_fn, adv).numpy()[: len(clean)]
+        adv = adv[: len(clean)]
+        reached = prediction == goal
+        fooled += int(np.sum(reached if targets is not None else ~reached))
+        report(len(clean), fooled)
+        yield {
+            "image": adv,
+            "label": np.asarray(labels[rows], np.int64),
+            "clean_index": np.asarray(index[rows], np.int64),
+            "clean_prediction": clean_prediction,
+            "prediction": prediction,
+            **norms(adv, clean),
+            "passes": passes[: len(clean)],
+        }
+
+
+def craft(model_fn, attack, images, labels, index=None, **settings):
+    """`craft_batches` in one dict of arrays, for as many images as memory holds."""
+    batches = list(craft_batches(model_fn, attack, images, labels, index, **settings))
+    return {key: np.concatenate([b[key] for b in batches]) for key in batches[0]}
+
+
+def estimate(model_fn, attack, images, *, batch_size=128):
+    """`(passes, seconds)` that an attack on all `images` takes at most.
+
+    Passes are input gradients per image. One batch's compiled gradient is timed after
+    a first, untimed one; attacks that stop per image mostly need much less.
+    """
+    x = tf.constant(padded(as_float(images[:batch_size]), batch_size))
+    model_fn = inference(model_fn)
+    y = predict(model_fn, x)
+    for _ in range(2):
+        start = time.perf_counter()
+        compute_gradient(model_fn, cross_entropy, x, y, False).numpy()
+        seconds = time.perf_counter() - start
+    batches = -(-len(images) // batch_size)
+    return attack.passes, attack.passes * batches * seconds
+
+
+def norms(adv, clean):
+    """`l0` (changed values), `l1`, `l2` and `linf` of perturbations, float32 `[n]`."""
+    eta = np.abs(adv.astype(np.float64) - clean).reshape(len(adv), -1)
+    values = {
+        "l0": np.sum(eta > 0, axis=1),
+        "l1": np.sum(eta, axis=1),
+        "l2": np.sqrt(np.sum(eta**2, axis=1)),
+        "linf": np.max(eta, axis=1),
+    }
+    return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+def _run(model_fn, attack, batch, count, seed, settings, report):
+    """The adversarial images of a padded batch and the gradients each has taken."""
+    if attack.stages is not None:
+        return _run_stages(model_fn, attack, batch, count, seed, settings, report)
+    x, y, index = batch
+    adv = attack(model_fn, x, y, seed=seed, index=index, **settings)
+    return adv.numpy(), np.full(len(x), attack.passes)
+
+
+def _run_stages(model_fn, attack, batch, count, seed, settings, report):
+    x, y, index = check_inputs(model_fn, *batch[:2], index=batch[2], **settings)
+    settings = {**attack.hyper, **settings}
+    state = attack.stages.init(model_fn, x, y, seed, index, settings)
+    state["done"] |= tf.range(len(x)) >= count  # the padding
+    sizes = _batch_sizes(len(x))
+    rows, adv, passes = np.arange(len(x)), x.numpy(), np.zeros(len(x), np.int64)
+    while True:
+        working = len(rows) - int(np.count_nonzero(state["done"]))
+        size = min((size for size in sizes if size >= working), default=0)
+        if size < len(rows):
+            adv[rows] = attack.stages.finish(state, settings)
+            passes[rows] = state["passes"]
+            report(count - working)
+            state, rows = _shrink(state, rows, size)
+        if not working:
+            return adv, passes
+        state = attack.stages.advance(model_fn, state, settings)
+
+
+def _batch_sizes(batch_size):
+    """The shapes that are compiled: halves of the batch, down to 8 images, and none."""
+    halves = [batch_size >> k for k in range(batch_size.bit_length())]
+    return [0, batch_size] + [half for half in halves if half >= 8]
+
+
+def _shrink(state, rows, size):
+    """Unfinished images first; finished ones, which stay as they are, fill up."""
+    keep = np.argsort(state["done"].numpy(), kind="stable")[:size]
+    return {key: tf.gather(value, keep) for key, value in state.items()}, rows[keep]
+
+
+def as_float(images):
+    """uint8 or float images as float32 in [0, 1]."""
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images / np.float32(255)
+    return images.astype(np.float32, copy=False)
+
+
+def padded(rows, batch_size):
+    """`rows` filled up to `batch_size` by repeating the first: one compiled shape."""
+    missing = batch_size - len(rows)
+    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+
+
+def _check_arrays(images, attack_labels, **columns):
+    if attack_labels not in ("true", "predicted"):
+        raise ValueError(
+            "`attack_labels` must be 'true' or 'predicted'. "
+            f"Received: attack_labels={attack_labels!r}."
         )
-        prediction = predict(model_fn, adv)
+    for name, column in columns.items():
+        if column is not None and np.shape(column) != (len(images),):
+            raise ValueError(
+                f"`{name}` must have one entry per image. Received: shape "
+                f"{np.shape(column)} for {len(images)} images."
+            )

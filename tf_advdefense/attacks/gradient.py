@@ -150,7 +150,7 @@ def pgd(
     """
     start = x
     if rand_init:
-        radius = eps if rand_minmax is None else rand_minmax
+        radius = tf.cast(eps if rand_minmax is None else rand_minmax, tf.float32)
         eta = clip_eta(random_ball(x, norm, radius, seed, index), norm, eps)
         start = tf.clip_by_value(x + eta, clip_min, clip_max)
     sizes = [tf.cast(size, tf.float32) for size in (eps, min(eps_iter, eps))]
@@ -175,8 +175,12 @@ def _descend(
     return tf.while_loop(lambda i, _: i < nb_iter, step, (0, start))[1]
 
 
+@tf.function(autograph=False)
 def random_ball(x, norm, radius, seed, index):
-    """Uniform draws from the ball around 0, float32 like x, one per (seed, index)."""
+    """Uniform draws from the ball around 0, float32 like x, one per (seed, index).
+
+    Tensors for `radius` and `seed` spare a trace for each of their values.
+    """
     shape = x.shape[1:]
     if norm == np.inf:
         return draw_per_image(

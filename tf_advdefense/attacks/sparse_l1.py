@@ -49,12 +49,11 @@ def sparse_l1(
       grad_sparsity: a percentage in (0, 100), or a vector with one per image.
     """
     rank = _threshold_rank(grad_sparsity, x)
+    sizes = [tf.cast(size, tf.float32) for size in (eps, min(eps_iter, eps))]
     start = x
     if rand_init:
-        start = tf.clip_by_value(
-            x + _random_start(x.shape[1:], eps, seed, index), clip_min, clip_max
-        )
-    sizes = [tf.cast(size, tf.float32) for size in (eps, min(eps_iter, eps))]
+        eta = _random_start(x, sizes[0], seed, index)
+        start = tf.clip_by_value(x + eta, clip_min, clip_max)
     steps = tf.cast(nb_iter, tf.int32)
     bounds = (clip_min, clip_max)
     return _descend(
@@ -130,8 +129,10 @@ def _rescale(eta, eps):
     return tf.where(norm > eps, eta * (eps / (norm + 1e-7)), eta)
 
 
-def _random_start(shape, eps, seed, index):
+@tf.function(autograph=False)
+def _random_start(x, eps, seed, index):
     """Uniform draws from the L1 ball (Calafiore et al. 1998), one per image."""
+    shape = x.shape[1:]
 
     def draw(key):
         direction_key, length_key = tf.unstack(tf.random.split(key, 2))

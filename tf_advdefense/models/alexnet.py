@@ -25,8 +25,8 @@ def alexnet(image_shape, num_classes, dropout=0.5):
 
     From 63x63 up the layout is the single-column one (Krizhevsky 2014,
     arXiv:1404.5997): 11x11 convolution of stride 4, dense layers of 4096. Below
-    that its maps vanish, so small images get a 3x3 stem of stride 1 and 2x2 pools
-    with the same depths, and dense layers of 1024. Deviations: no local response
+    that its maps vanish, so small images get 3x3 convolutions (the first of stride 2)
+    and 2x2 pools with the same depths, and dense layers of 1024. Deviations: no local response
     normalisation (it neither helps nor appears in later versions), He-normal
     initialisation, images scaled to [-1, 1] inside.
     """
@@ -37,7 +37,7 @@ def alexnet(image_shape, num_classes, dropout=0.5):
     small = min(height, width) < _ORIGINAL_FROM
     images = keras.Input(image_shape, name="images")
     x = layers.Rescaling(2.0, -1.0, name="centre")(images)
-    x = _convolution(x, 64, 3 if small else 11, "conv1", stride=1 if small else 4)
+    x = _convolution(x, 64, 3 if small else 11, "conv1", stride=2 if small else 4)
     x = _pool(x, small, "pool1")
     x = _convolution(x, 192, 3 if small else 5, "conv2")
     x = _pool(x, small, "pool2")

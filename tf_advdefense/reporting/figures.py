@@ -1,7 +1,7 @@
 """The plots of a report: PNG bytes, drawn on matplotlib's Agg canvas without pyplot.
 
-    dot_plot(protocol)                    # Figure 4 with interval whiskers
-    accuracy_against_eps(found, "fgsm")   # one panel for each protocol
+    dot_plot(protocol, marks)                     # Figure 4 with interval whiskers
+    accuracy_against_eps(found, series, marks)    # one panel for each protocol
 
 A model keeps its colour (Okabe and Ito's colour-blind safe set) and marker through
 all figures of a report; hollow markers are white-box cells in a transfer plot.
@@ -72,10 +72,10 @@ def dot_plot(protocol, marks):
                 record = protocol.cells.get((model, condition))
                 if record:
                     place = y + step * (i - (len(protocol.models) - 1) / 2)
-                    hollow = protocol.reference(model, condition)
+                    hollow = protocol.is_own(model, condition)
                     _dot(axes, record, place, _bare(marks[model], hollow))
-        axes.set(xlim=(-2, 102), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy, %",
-                 yticks=range(len(rows)), yticklabels=[c.title for c in rows])
+        axes.set(xlim=(-2, 102), ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy, %")
+        axes.set_yticks(range(len(rows)), [protocol.title_of(c) for c in rows])
         axes.grid(False, axis="y")
         for y in range(1, len(rows)):
             axes.axhline(y - 0.5, color=_FAINT, linewidth=0.8)
@@ -96,23 +96,27 @@ def _legend(figure, marks, models):
                   ncols=min(len(models), max(1, int(84 / (8 + max(map(len, models)))))))
 
 
-def sweep(protocol, attack):
-    """{model: [record, ...]} of `attack` at two budgets or more, by rising eps."""
-    conditions = [c for c in protocol.attacked() if c.attack == attack and c.eps >= 0]
-    lines = {model: [protocol.cells[model, c] for c in conditions
-                     if (model, c) in protocol.cells] for model in protocol.models}
-    return {m: line for m, line in lines.items() if len({r["eps"] for r in line}) > 1}
+def sweeps(found):
+    """Series (an attack and its settings) that some protocol has at two eps or more."""
+    series = dict.fromkeys(c.series for p in found for c in p.attacked())
+    return [s for s in series if any(_lines(p, s) for p in found)]
 
 
-def swept_attacks(found):
-    """Attacks that have an accuracy-against-eps curve in at least one protocol."""
-    attacks = dict.fromkeys(c.attack for p in found for c in p.attacked())
-    return [a for a in attacks if any(sweep(p, a) for p in found)]
+def _lines(protocol, series):
+    """{model: {eps: record}} by rising eps, of the models with two eps or more."""
+    lines = {model: {} for model in protocol.models}
+    for condition in protocol.attacked():
+        if condition.series == series and condition.eps >= 0:
+            for model in protocol.models:
+                if (model, condition) in protocol.cells:
+                    record = protocol.cells[model, condition]
+                    lines[model].setdefault(condition.eps, record)
+    return {model: line for model, line in lines.items() if len(line) > 1}
 
 
-def accuracy_against_eps(found, attack, marks):
+def accuracy_against_eps(found, series, marks):
     """Panels of accuracy against eps on a logarithmic axis that begins at clean."""
-    panels = [(p, sweep(p, attack)) for p in found if sweep(p, attack)]
+    panels = [(p, _lines(p, series)) for p in found if _lines(p, series)]
     with matplotlib.rc_context(STYLE):
         columns = min(2, len(panels))
         rows = math.ceil(len(panels) / columns)
@@ -124,32 +128,32 @@ def accuracy_against_eps(found, attack, marks):
             axes.remove()
         for axes in grid[::columns]:
             axes.set_ylabel("accuracy, %")
-        drawn = dict.fromkeys(m for _, lines in panels for m in lines)
+        drawn = {model for _, lines in panels for model in lines}
         _legend(figure, marks, [m for m in marks if m in drawn])
         return png(figure)
 
 
 def _panel(axes, protocol, lines, marks):
-    budgets = {r["eps"]: formats.eps(r).removeprefix("ε = ")
-               for line in lines.values() for r in line}
     clean = {m: r for (m, c), r in protocol.cells.items() if c.attack == "clean"}
-    smallest = min(e for e in budgets if e > 0)
-    for model, records in lines.items():
-        records = ([clean[model]] if model in clean else []) + records
-        hollow = protocol.source == model
+    for model, line in lines.items():
+        line = {0: clean[model], **line} if model in clean else line
+        hollow = any(protocol.is_own(model, c) for c in protocol.conditions)
         axes.errorbar(
-            [r["eps"] or 0 for r in records], [100 * r["accuracy"] for r in records],
-            yerr=_whiskers(records), elinewidth=1,
+            list(line), [100 * r["accuracy"] for r in line.values()],
+            yerr=_whiskers(line.values()), elinewidth=1,
             **{**_bare(marks[model], hollow), "markersize": 5,
                "linestyle": "--" if hollow else "-"})
-    axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
-    axes.set_xticks([0, *sorted(budgets)], ["clean", *(budgets[e] for e in sorted(budgets))])
+    _eps_axis(axes, {eps: r for line in lines.values() for eps, r in line.items()})
+    axes.set(ylim=(-3, 103), title=protocol.title.replace("`", ""))
+
+
+def _eps_axis(axes, records):
+    ticks = sorted(eps for eps in records if eps > 0)
+    names = [formats.eps(records[eps]).removeprefix("ε = ") for eps in ticks]
+    axes.set_xscale("symlog", linthresh=ticks[0], linscale=0.6)
+    axes.set_xticks([0, *ticks], ["clean", *names])
     axes.minorticks_off()
-    axes.set(ylim=(-3, 103), xlabel="ε", title=_plain(protocol.title))
-
-
-def _plain(text):
-    return text.replace("`", "")
+    axes.set_xlabel("ε")
 
 
 def distances(protocol, condition, per_example):

@@ -15,8 +15,9 @@ ATTACKS = {
     "clean": "Clean", "fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "mim": "MIM",
     "cw": "CW", "sparse_l1": "Sparse L1"}
 NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
-DEFENSES = {"none": "undefended", "": "undefended", "adversarial": "adversarial training",
-            "ensemble": "ensemble adversarial training"}
+DEFENSES = {
+    "none": "undefended", "": "undefended", "adversarial": "adversarial training",
+    "ensemble": "ensemble adversarial training"}
 
 
 def _or_dash(function):

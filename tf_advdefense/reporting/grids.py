@@ -22,7 +22,8 @@ def magnification(difference):
     if largest == 0:
         return 1
     factors = [m * 10**e for e in range(5) for m in (1, 2, 5)]
-    return max([f for f in factors if f * largest <= 0.5] or [1])
+    # One per cent over is not visible, and float32 rounds 0.1 up.
+    return max([f for f in factors if f * largest <= 0.505] or [1])
 
 
 def image_grid(example):

@@ -51,11 +51,18 @@ def render(title, sections):
 
 def inline(text):
     """Escapes a text; names in `backticks` become <code>."""
-    pieces = escape(str(text)).split("`")
+    pieces = _unbroken(escape(str(text))).split("`")
     if len(pieces) % 2 == 0:
         return "'".join(pieces)
     return "".join(f"<code>{piece}</code>" if i % 2 else piece
                    for i, piece in enumerate(pieces))
+
+
+def _unbroken(text):
+    """Keeps "p < 0.001", "n = 512" and "53.9 %" on one line."""
+    for sign in (" = ", " &lt; ", " %"):
+        text = text.replace(sign, sign.replace(" ", "&nbsp;"))
+    return text
 
 
 def _section(section):
@@ -71,8 +78,9 @@ def _table(table):
     head = "".join(_cell(cell, "th", ' scope="col"') for cell in table.header)
     rows = "\n".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
     return (f'<figure class="table"><figcaption>{inline(table.caption)}</figcaption>\n'
-            f'<div class="scroll {table.layout}" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n'
-            f"<tbody>\n{rows}\n</tbody>\n</table></div></figure>")
+            f'<div class="scroll {table.layout}" tabindex="0"><table>\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
+            "</table></div></figure>")
 
 
 def _row(row):
@@ -94,7 +102,8 @@ def _figure(figure):
     data = base64.b64encode(figure.png).decode()
     kind = "plot narrow" if figure.narrow else "plot"
     alt = escape(figure.caption.replace("`", ""))
-    return (f'<figure class="{kind}"><img alt="{alt}" src="data:image/png;base64,{data}">'
+    return (f'<figure class="{kind}">'
+            f'<img alt="{alt}" src="data:image/png;base64,{data}">'
             f"<figcaption>{inline(figure.caption)}</figcaption></figure>")
 
 

@@ -3,13 +3,12 @@
     render("Title", sections)   # text; figures are linked as figures/NAME.png
 """
 
-import html
 import re
 
 from tf_advdefense.reporting import document
 
 # Underscores inside a word are left alone by GitHub's Markdown, and by us.
-_SPECIAL = re.compile(r"[\\*\[\]|]|(?<!\w)_|_(?!\w)")
+_SPECIAL = re.compile(r"[\\*\[\]|]|<(?=\S)|&(?=[#\w])|(?<!\w)_|_(?!\w)")
 
 
 def render(title, sections):
@@ -30,7 +29,7 @@ def escape(text):
 
 
 def _plain(text):
-    return _SPECIAL.sub(r"\\\g<0>", html.escape(text, quote=False))
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 def _cell(cell):
@@ -54,7 +53,8 @@ def _figure(figure):
 
 
 def _code(code):
-    fence = "`" * max([3] + [len(run) + 1 for run in re.findall("`+", "".join(code.lines))])
+    ticks = re.findall("`+", "".join(code.lines))
+    fence = "`" * max([3, *(len(run) + 1 for run in ticks)])
     return "\n".join([fence, *code.lines, fence])
 
 

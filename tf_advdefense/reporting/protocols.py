@@ -14,7 +14,7 @@ import json
 
 from tf_advdefense.reporting import formats
 
-CLEAN = "clean"
+CLEAN, WHITE_BOX, TRANSFER = "clean", "white-box", "transfer"
 MINIMAL_NORM = "minimal-norm"
 
 
@@ -35,13 +35,11 @@ class Condition:
         return formats.attack(self.attack)
 
     @property
-    def budget(self):
-        return self.eps_label or formats.norm(self.norm or None)
-
-    @property
-    def title(self):
-        """For running text: "FGSM (ε = 8/255)"."""
-        return f"{self.label} ({self.eps_label})" if self.eps_label else self.label
+    def series(self):
+        """The attack at any budget; `eps_iter` goes with eps, so it may differ."""
+        settings = self.settings()
+        settings.pop("eps_iter", None)
+        return self.attack, self.norm, formats.params(settings)
 
     def settings(self):
         return json.loads(self.params)
@@ -67,9 +65,28 @@ class Protocol:
     def attacked(self):
         return [c for c in self.conditions if c.attack != CLEAN]
 
-    def reference(self, model, condition):
-        """Whether this cell is the source network's own, white-box row."""
-        return self.source == model and condition.attack != CLEAN
+    def budget(self, condition):
+        """The eps, and whatever else tells this attack from its twins in the table."""
+        same = [c for c in self.conditions if c.attack == condition.attack]
+        twins = [c for c in same if (c.norm, c.eps) == (condition.norm, condition.eps)]
+        differing = {name: value for name, value in condition.settings().items()
+                     if any(c.settings().get(name) != value for c in twins)}
+        parts = [condition.eps_label, formats.params(differing)]
+        if len({c.norm for c in same}) > 1:
+            parts.insert(0, formats.norm(condition.norm or None))
+        if len([c for c in twins if c.params == condition.params]) > 1:
+            parts.append(condition.adv_set)
+        return ", ".join(filter(None, parts))
+
+    def title_of(self, condition):
+        """For running text: "FGSM (ε = 8/255)"."""
+        budget = self.budget(condition)
+        return f"{condition.label} ({budget})" if budget else condition.label
+
+    def is_own(self, model, condition):
+        """Whether a transfer table's cell is white-box: the source's own."""
+        record = self.cells.get((model, condition), {})
+        return bool(self.source) and record.get("setting") == WHITE_BOX
 
 
 def condition_of(record, with_set=True):
@@ -132,7 +149,7 @@ def protocols(results):
     """Every table of the report, transfer from each source first, white-box last."""
     sources = dict.fromkeys(
         r["source"] for r in results["records"]
-        if r["setting"] == "transfer" and r.get("source"))
+        if r["setting"] == TRANSFER and r.get("source"))
     found = [_transfer(results, s) for s in ordered_models(results, sources)]
     white_box = _white_box(results)
     return found + ([white_box] if white_box.attacked() else [])
@@ -141,22 +158,23 @@ def protocols(results):
 def _transfer(results, source):
     attacked = [r for r in results["records"]
                 if not is_clean(r) and r.get("source") == source]
-    crossed = [r for r in attacked if r["target"] != source]
-    conditions = _by_condition(crossed)
-    own = [r for r in attacked if r["target"] == source]
+    conditions = _by_condition([r for r in attacked if r["setting"] == TRANSFER])
+    own = [r for r in attacked if r["setting"] == WHITE_BOX]
     # The source's row: scored on the very set, or else attacked live alike.
     for record in sorted(own, key=lambda r: not r.get("adv_set")):
         for condition in conditions:
             if condition_of(record) in (condition, replace(condition, adv_set="")):
-                conditions[condition].setdefault(source, record)
+                conditions[condition].setdefault(record["target"], record)
     return _assemble(results, source, conditions)
 
 
 def _white_box(results):
     records = [r for r in results["records"]
-               if not is_clean(r) and r["setting"] == "white-box"]
-    live = [r for r in records if not r.get("adv_set")]
-    conditions = _by_condition(live or records, with_set=False)
+               if not is_clean(r) and r["setting"] == WHITE_BOX]
+    crossed = {r["source"] for r in results["records"] if r["setting"] == TRANSFER}
+    # Scores on a set that only its own source was scored on stand in no other table.
+    shown = [r for r in records if not r.get("adv_set") or r["source"] not in crossed]
+    conditions = _by_condition(shown, with_set=False)
     for record in records:
         condition = condition_of(record, with_set=False)
         if condition in conditions:
@@ -177,8 +195,7 @@ def _assemble(results, source, conditions):
     clean = {r["target"]: r for r in results["records"]
              if is_clean(r) and r["target"] in targets}
     if clean:
-        first = next(iter(clean.values()))
-        conditions = {condition_of(first, with_set=False): clean, **conditions}
+        conditions[condition_of(next(iter(clean.values())))] = clean
     cells = {(target, condition): record for condition, row in conditions.items()
              for target, record in row.items()}
     return Protocol(source, ordered_models(results, targets), sorted(conditions), cells)

@@ -1,12 +1,12 @@
 """From results to `report.md`, `report.html`, `results.csv` and `figures/*.png`."""
 
-import os
 import pathlib
 
+from tf_advdefense.artifacts import files
 from tf_advdefense.reporting import (
-    figures, formats, grids, html, markdown, protocols, summary, tables)
+    figures, formats, grids, html, listings, markdown, protocols, summary, tables)
 from tf_advdefense.reporting.document import (
-    Bullets, Code, Figure, Prose, Section, Table, Cell, slug)
+    Bullets, Cell, Code, Figure, Prose, Section, Table, slug)
 from tf_advdefense.reporting.formats import code
 
 
@@ -32,21 +32,18 @@ def write_report(directory, results, per_example, examples=()):
     title = _title(results)
     sections = build_sections(results, per_example, examples)
     drawn = [b for s in sections for b in s.blocks if isinstance(b, Figure)]
-    paths = {"figures": [_write(directory / "figures" / f"{figure.name}.png", figure.png)
-                         for figure in drawn]}
+    paths = {"figures": [_write(directory / "figures" / f"{plot.name}.png", plot.png)
+                         for plot in drawn]}
     texts = {"markdown": ("report.md", markdown.render(title, sections)),
              "html": ("report.html", html.render(title, sections)),
-             "csv": ("results.csv", tables.records_csv(results))}
+             "csv": ("results.csv", listings.records_csv(results))}
     for kind, (name, text) in texts.items():
         paths[kind] = _write(directory / name, text.encode())
     return paths
 
 
 def _write(path, data):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    files.write_bytes(path, data)
     return path
 
 
@@ -65,8 +62,8 @@ def build_sections(results, per_example, examples=()):
     sections += [
         Section("Accuracy against ε", _sweeps(found, marks)),
         Section("Examples", _grids(examples)),
-        Section("Models", [tables.models_table(results)]),
-        Section("All measurements", [tables.records_table(results)]),
+        Section("Models", [listings.models_table(results)]),
+        Section("All measurements", [listings.records_table(results)]),
         Section("How this was made", _making(results)),
         Section("Definitions", [Bullets(DEFINITIONS)])]
     sections = [Section(s.title, [b for b in s.blocks if b]) for s in sections]
@@ -104,29 +101,35 @@ def _distance_curves(per_example, protocol, marks):
     for condition in protocol.attacked():
         lengths = figures.distances(protocol, condition, per_example)
         if condition.kind == protocols.MINIMAL_NORM and lengths:
+            title = protocol.title_of(condition)
             yield Figure(
-                f"distances-{slug(condition.title)}",
-                f"White-box {condition.title}: the share of a model's correctly "
-                "classified images that are fooled within a distance. A curve further "
-                "to the right is the more robust model.",
+                f"distances-{slug(title)}",
+                f"White-box {title}: the share of a model's correctly classified "
+                "images that are fooled within a distance. A curve further to the "
+                "right is the more robust model.",
                 figures.distance_cdf(lengths, condition.norm or "2", marks))
 
 
 def _sweeps(found, marks):
-    for attack in figures.swept_attacks(found):
+    series = figures.sweeps(found)
+    for attack, norm, settings in series:
+        title = formats.attack(attack)
+        if sum(other == attack for other, *_ in series) > 1:
+            title += f" ({', '.join(filter(None, [formats.norm(norm), settings]))})"
         yield Figure(
-            f"accuracy-against-eps-{slug(attack)}",
-            f"{formats.attack(attack)}: accuracy against ε with 95 % intervals, on a "
-            "logarithmic axis that begins at the clean accuracy. Dashed and hollow: the "
-            "source itself, white-box.",
-            figures.accuracy_against_eps(found, attack, marks))
+            f"accuracy-against-eps-{slug(title)}",
+            f"{title}: accuracy against ε with 95 % intervals, on a logarithmic axis "
+            "that begins at the clean accuracy. Dashed and hollow: the source itself, "
+            "white-box.",
+            figures.accuracy_against_eps(found, (attack, norm, settings), marks))
 
 
 def _grids(examples):
     for number, example in enumerate(examples, 1):
         if len(example["clean"]):
-            budget = formats.eps({"eps": example.get("eps_text") or None, **example})
-            title = formats.attack(example["attack"]) + (f" ({budget})" if budget else "")
+            title = formats.attack(example["attack"])
+            if example.get("eps_text"):
+                title += f" (ε = {example['eps_text']})"
             yield Figure(
                 f"examples-{number}-{slug(example['attack'])}",
                 f"{title}, crafted on {code(example['source'])}. Predicted class above "
@@ -136,15 +139,15 @@ def _grids(examples):
 
 def _making(results):
     data = results.get("dataset", {})
-    commands, versions = results.get("commands") or [], results.get("versions") or {}
+    commands = results.get("commands") or []
+    packages = [f"{k} {v}" for k, v in (results.get("versions") or {}).items()]
     facts = [f"{key.replace('_', ' ').capitalize()}: {value}"
              for key, value in data.items()
              if key != "note" and isinstance(value, (str, int, float))]
     return [Prose(f"Data set: {data['note']}") if data.get("note") else None,
             Bullets(facts) if facts else None,
             Code(commands) if commands else None,
-            Prose("Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".")
-            if versions else None]
+            Prose(f"Versions: {formats.listing(packages)}.") if packages else None]
 
 
 DEFINITIONS = [
@@ -158,8 +161,8 @@ DEFINITIONS = [
     "the defence's own.",
     "95 % interval: Wilson's interval of the share, from the number of images. It says "
     "nothing of how much a retrained network would differ.",
-    "p: exact two-sided McNemar test on the images that both models were scored on, not "
-    "corrected for the number of comparisons. Intervals that overlap may go with a "
+    "p: exact two-sided McNemar test on the images that both models were scored on, "
+    "not corrected for the number of comparisons. Intervals that overlap may go with a "
     "small p, because the test is paired.",
     "ε and all distances are in units of images in [0, 1]; 8/255 is eight grey levels.",
     "Passes: forward or backward evaluations of the model that the attack made.",

@@ -25,6 +25,7 @@ h1 { font-size: 2.1rem; margin: 0 0 1.2rem; }
 h2 { font-size: 1.35rem; margin: 3.5rem 0 0.8rem; padding-top: 1.1rem;
   border-top: 1px solid var(--line); }
 p, ul { max-width: 46rem; margin: 0 0 0.9rem; }
+p, figcaption { text-wrap: pretty; }
 ul { padding-left: 1.2rem; }
 li { margin: 0.25rem 0; }
 a { color: var(--accent); text-decoration: none; }
@@ -43,8 +44,9 @@ figcaption { max-width: 46rem; color: var(--soft); font-size: 0.88rem;
   line-height: 1.45; }
 .plot img { display: block; width: 100%; max-width: 46rem; height: auto; padding: 8px;
   margin-bottom: 0.5rem; border-radius: 6px; background: #fff; }
-.plot.narrow { display: inline-block; vertical-align: top; width: 20rem;
+.plot.narrow { display: inline-block; vertical-align: top; width: 19.6rem;
   max-width: 100%; margin-right: 1rem; }
+.plot.narrow figcaption { padding: 0 8px; }
 
 .scroll { overflow-x: auto; margin-top: 0.6rem; border-block: 2px solid var(--ink); }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem;
@@ -75,6 +77,9 @@ td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 0.2
   main { padding: 1.5rem 1rem 3rem; }
   h1 { font-size: 1.6rem; }
   th, td { padding: 0.45rem 0.5rem; }
+  .plot { overflow-x: auto; }
+  .plot:not(.narrow) img { min-width: 34rem; }
+  .plot figcaption { position: sticky; left: 0; }
   .plot.narrow { width: 100%; }
 }
 @page { size: A4; margin: 16mm; }
@@ -91,7 +96,10 @@ td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 0.2
   .plot img { padding: 0; max-width: 15cm; }
   table { font-size: 8pt; }
   th, td { padding: 0.25rem 0.3rem; }
-  td small, th small { font-size: 6.5pt; white-space: normal; }
-  .table:has(.wide) { page: wide; }
+  td small, th small, .mark { font-size: 6.5pt; }
+  .wide td small { white-space: normal; }
+  .table:not(:has(.wide)) { break-inside: avoid; }
+  .plot.narrow { width: 31%; margin-right: 1.5%; }
+  section:has(.wide) { page: wide; }
 }
 """

@@ -62,8 +62,8 @@ def _clean_cost(results, per_example, protocol):
     pairs = [(m, b, pair) for m, b, pair in pairs if pair]
     if not pairs:
         return ""
-    changes = [f"{code(m)} {formats.points(pair.gain)} points ({formats.p_value(pair.p)})"
-               for m, _, pair in pairs]
+    changes = [f"{code(model)} {formats.points(pair.gain)} points "
+               f"({formats.p_value(pair.p)})" for model, _, pair in pairs]
     baseline = pairs[0][1]
     accuracy = formats.percent(protocol.cells[baseline, clean]["accuracy"])
     return (f"On clean images {code(baseline)} is right on {accuracy} %; "
@@ -78,7 +78,10 @@ def _gains(results, per_example, protocol):
         return ""
     if protocol.source is None:
         return f"Attacked white-box, {'; '.join(phrases)}."
-    return f"On examples crafted on {code(protocol.source)}, {'; '.join(phrases)}."
+    source = code(protocol.source)
+    if protocol.source in protocol.models:
+        source += f" (white-box for {source} itself)"
+    return f"On examples crafted on {source}, {'; '.join(phrases)}."
 
 
 def _comparable(protocol):
@@ -105,7 +108,7 @@ def _gain_phrase(per_example, protocol, model, baseline):
     losses = _better(pairs, sign=-1)
     losing = f" and loses on {losses}" if losses else ""
     return (f"{code(model)} gains over {code(baseline)} on {_of(_better(pairs), pairs)}"
-            f"{losing}, best under {condition.title}: "
+            f"{losing}, best under {protocol.title_of(condition)}: "
             f"{_evidence(protocol, model, baseline, condition, pairs[condition])}")
 
 
@@ -133,8 +136,8 @@ def _control(results, per_example, protocol):
         return ""
     model = (ensembles or defended)[0]
     if not controls:
-        return ("No second undefended network was scored on these examples, so the gain "
-                f"of {code(model)} cannot be told from that of any other network.")
+        return ("No second undefended network was scored on these examples, so the "
+                f"gain of {code(model)} cannot be told from that of any other network.")
     return _against_control(results, per_example, protocol, model, controls[0])
 
 
@@ -144,15 +147,20 @@ def _against_control(results, per_example, protocol, model, control):
     own = _pairs(per_example, protocol, control, baseline)
     if not head:
         return ""
-    also = (f" gains on {_of(_better(own), own)} too without any defence; against it"
-            if own else ", undefended too, is the measure:")
+    also = (f" gains on {_of(_better(own), own)} too, without any defence." if own
+            else " has no defence either.")
     better, worse = _better(head), _better(head, sign=-1)
-    verdict = ("is more than that of another network on most of them"
-               if 2 * better > len(head) else
-               "cannot, on most of them, be told from that of just another network")
-    return (f"The control {code(control)}{also} {code(model)} is better on {better}, "
-            f"worse on {worse} and not distinguishable on {len(head) - better - worse}, "
-            f"so its gain {verdict}.")
+    return (f"The control {code(control)}{also} Against it {code(model)} is better on "
+            f"{_of(better, head)}, worse on {worse} and not distinguishable on "
+            f"{len(head) - better - worse}: {_verdict(better, len(head))}")
+
+
+def _verdict(better, attacks):
+    if better == 0:
+        return "nothing here tells its gain from that of just another network."
+    if better == attacks:
+        return "its gain is everywhere more than that of just another network."
+    return "only where it is better is the gain more than that of just another network."
 
 
 def _distances(protocol):
@@ -165,9 +173,10 @@ def _distances(protocol):
     lengths = sorted((x for x in lengths if x[2] is not None), key=lambda x: x[2])
     if not lengths:
         return ""
-    phrases = [
-        f"{formats.distance(length)} for {code(m)} "
-        f"({formats.percent(r['fooled'] / r['clean_correct'])} % fooled)"
-        for m, r, length in lengths]
-    return (f"White-box {attack.label} needs a mean {formats.norm(norm)} distance of "
+    least = min(r["fooled"] / r["clean_correct"] for _, r, _ in lengths)
+    phrases = [f"{formats.distance(length)} for {code(m)}" for m, _, length in lengths]
+    share = "all" if least == 1 else f"at least {formats.percent(least)} % of the"
+    return (f"White-box {attack.label} fools {share} images that a model classifies "
+            "correctly; the mean "
+            f"{formats.norm(norm)} distance that it needs is "
             f"{formats.listing(phrases)}.")

@@ -1,0 +1,187 @@
+"""What a report measures: every target, clean, on every set, and attacked itself.
+
+    measurements = plan(targets, sets, attacks, data, num_examples=1000, few=128)
+    missing = [m for m in measurements if m.key not in per_record]
+    record, arrays = missing[0].take(model, split, sets)
+
+A `Measurement` knows what makes it what it is (the model's and the set's SHA-256, every
+parameter), and its key is made from that: a result that was stored under the key is
+the result of this measurement, and is not measured again.
+"""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+
+from tf_advdefense import evaluation
+from tf_advdefense.artifacts import adversarial_sets
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A model to be measured: its name, its weights' SHA-256, its `results.MODEL`."""
+
+    name: str
+    sha256: str
+    fields: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One target under one condition.
+
+    Attributes:
+      target: a `Target`.
+      record: the fields of `artifacts.results.RECORD` known before measuring.
+      attack: an `Attack` for white-box measurements, else None.
+      adv_set: an `AdversarialSet` for measurements on a set, else None.
+      identity: dict of all that determines the outcome.
+    """
+
+    target: Target
+    record: dict
+    attack: object
+    adv_set: object
+    identity: dict
+
+    @property
+    def key(self):
+        text = json.dumps(self.identity, sort_keys=True, default=str)
+        what = [self.target.name, self.record["attack"], self.record["eps_text"],
+                self.record["source"], self.record["setting"]]
+        readable = "-".join(str(w).replace("/", "_") for w in what if w)
+        return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def num_examples(self):
+        return self.record["num_examples"]
+
+    def take(self, model, data, batch_size, progress=None):
+        """Measure; returns (record, {"KEY/...": array})."""
+        if self.adv_set is not None:
+            fields, arrays = evaluation.on_set(
+                model, adversarial_sets.read_arrays(self.adv_set),
+                clean_images(data, self.adv_set), batch_size)
+        elif self.attack is not None:
+            fields, arrays = evaluation.under_attack(
+                model, self.attack, data.test.take(self.num_examples), batch_size,
+                progress=progress)
+        else:
+            fields, arrays = evaluation.on_clean(model, data.test, batch_size)
+        record = {"key": self.key, **self.record, **fields}
+        arrays["index"] = arrays["index"].astype(np.int32)
+        return record, {f"{self.key}/{name}": a for name, a in arrays.items()}
+
+
+def clean_images(data, adv_set):
+    """The images uint8 [n, ...] that a set was made from, in its order."""
+    split = data.split(adv_set.config["request"]["split"])
+    position = {index: i for i, index in enumerate(split.index.tolist())}
+    index = adversarial_sets.read_arrays(adv_set)["clean_index"].tolist()
+    return split.images[[position[i] for i in index]]
+
+
+def plan(targets, sets, attacks, data, *, num_examples, few, batch_size):
+    """All measurements of a report, those of one target together.
+
+    Args:
+      targets: list of `Target`.
+      sets: list of `AdversarialSet` made from test images.
+      attacks: list of (eps text or None, `Attack`), run white-box on every target.
+      data: `datasets.Dataset`.
+      num_examples: first test images for attacks of a few passes.
+      few: the same for attacks that take more than `_CHEAP` passes.
+      batch_size: part of an attack's identity, as kernels round by shape.
+    """
+    measurements = []
+    for target in targets:
+        measurements.append(_clean(target, data))
+        measurements += [_on_set(target, adv_set) for adv_set in sets]
+        measurements += [
+            _white_box(target, eps_text, attack, data, batch_size,
+                       num_examples if attack.passes <= _CHEAP else few)
+            for eps_text, attack in attacks]
+    return measurements
+
+
+_CHEAP = 100  # Input gradients per image.
+
+
+def _clean(target, data):
+    return _measurement(
+        target, {"attack": "clean", "setting": "clean", "num_examples": len(data.test)},
+        identity={"dataset": data.fingerprint})
+
+
+def _on_set(target, adv_set):
+    config = adv_set.config
+    request = config["request"]
+    own = request["source_sha256"] == target.sha256
+    known = {key: request[key] for key in ("attack", "norm", "kind", "params")}
+    return _measurement(
+        target, {
+            **known, "source": request["source"], "adv_set": adv_set.name,
+            "setting": "white-box" if own else "transfer",
+            "eps": request["params"].get("eps"), "eps_text": request["eps_text"],
+            "num_examples": config["num_examples"]},
+        adv_set=adv_set, identity={"files": config["files"]})
+
+
+def _white_box(target, eps_text, attack, data, batch_size, num_examples):
+    num_examples = min(num_examples, len(data.test))
+    return _measurement(
+        target, {
+            "source": target.name, "attack": attack.name, "setting": "white-box",
+            "norm": norm_text(attack.norm), "kind": attack.kind,
+            "eps": attack.hyper.get("eps"), "eps_text": eps_text,
+            "params": json_hyper(attack), "num_examples": num_examples},
+        attack=attack, identity={
+            "dataset": data.fingerprint, "params": json_hyper(attack),
+            "num_examples": num_examples, "batch_size": batch_size})
+
+
+def _measurement(target, record, *, identity, attack=None, adv_set=None):
+    unknown = dict.fromkeys(
+        ("source", "norm", "kind", "eps", "eps_text", "adv_set"), None)
+    return Measurement(
+        target, {"target": target.name, **unknown, "params": {}, **record}, attack,
+        adv_set, {"target": target.sha256, **identity})
+
+
+def norm_text(norm):
+    """`inf`, `2` or `1`, as results and sets write a norm."""
+    return format(norm, "g")
+
+
+def json_hyper(attack):
+    """An attack's hyperparameters as JSON has them."""
+    return {name: norm_text(value) if name == "norm" else value
+            for name, value in attack.hyper.items()}
+
+
+def roles(models, sources):
+    """Name of each model to its role in the paper's comparison.
+
+    `source`: undefended, of another architecture than the defended models. `control`:
+    undefended, of their architecture, but no set was made on it; without it a
+    defended model's gain under transfer cannot be told from "another network".
+    `target`: the others.
+
+    Args:
+      models: name to a dict with `model` (architecture) and `defense`.
+      sources: names of the models that the report's sets were made on.
+    """
+    defended = {m["model"] for m in models.values() if m["defense"] != "none"}
+    compared = defended or {m["model"] for m in models.values()}
+    same = [name for name, m in models.items()
+            if m["defense"] == "none" and m["model"] in compared]
+    attacked = set(same) & set(sources) or set(same[:1])
+
+    def role(name):
+        if models[name]["defense"] != "none" or name in attacked:
+            return "target"
+        return "control" if name in same else "source"
+
+    return {name: role(name) for name in models}
