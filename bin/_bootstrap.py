@@ -25,6 +25,7 @@ except ModuleNotFoundError:
 
 import ast  # noqa: E402
 import fractions  # noqa: E402
+import shlex  # noqa: E402
 import time  # noqa: E402
 
 from absl import logging  # noqa: E402  (defines --verbosity)
@@ -84,7 +85,8 @@ def eps_text(eps):
 
 def define_numbers(name, default, help_text):
     """A flag of comma-separated numbers or fractions; its value is a list of texts."""
-    flags.DEFINE(_Numbers(), name, default, help_text)
+    flags.DEFINE(_Numbers(), name, default, help_text,
+                 serializer=flags.CsvListSerializer(","))
 
 
 def arguments(text, flag):
@@ -101,6 +103,8 @@ def arguments(text, flag):
 def _literal(text):
     if "/" in text:
         return number(text)
+    if text == "inf":
+        return float(text)
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -119,19 +123,46 @@ def define_common(batch_size=128):
                          upper_bound=2**31 - 1)
 
 
+def model_name(path):
+    """What a model from elsewhere is called: the name of its file or directory."""
+    path = pathlib.Path(path).resolve()
+    return path.stem if path.suffix == ".keras" else path.name
+
+
+def check_trained_on(run, data):
+    """Refuse a run of another data set, where it would only guess."""
+    request = run.config["request"]
+    if request["dataset_fingerprint"] != data.fingerprint:
+        raise ValueError(
+            f"A run is measured on the data set it was trained on. Received: {run.name}, "
+            f"trained on {request['dataset']}, with --dataset={data.name} of another "
+            f"content. To do it nevertheless, give --model_path={run.model_path}.")
+
+
 def run(main):
     """Parse the flags and call `main()`; any wrong input ends with one line, code 2."""
     try:
         _parse()
         main()
     except KeyboardInterrupt:
-        resume = "" if "--resume" in sys.argv else " --resume"
-        sys.exit(_say(f"Interrupted. Continue with: {' '.join(sys.argv)}{resume}", 130)
-                 if "resume" in FLAGS else 130)
+        sys.exit(_say(f"Interrupted. Continue with: {_continuation()}", 130))
     except (ValueError, OSError, flags.Error) as error:
         if FLAGS.is_parsed() and FLAGS.verbosity >= 1:
             raise
         sys.exit(_say(f"{pathlib.Path(sys.argv[0]).name}: {_one_line(error)}", 2))
+
+
+def command(*arguments):
+    """The command line, as it would be repeated from the repository's root."""
+    return shlex.join(["bin/" + pathlib.Path(sys.argv[0]).name,
+                       *(arguments or sys.argv[1:])])
+
+
+def duration(seconds):
+    """`42 s`, `3.5 min` or `2.1 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def progress(what):
@@ -139,8 +170,8 @@ def progress(what):
     started = time.time()
 
     def show(done, total, fooled):
-        minutes = (time.time() - started) / 60
-        line = (f"{what}: {done}/{total} images, {fooled} fooled, {minutes:.1f} min")
+        line = (f"{what}: {done}/{total} images, {fooled} fooled, "
+                f"{duration(time.time() - started)}")
         if sys.stderr.isatty():
             bar = "=" * (30 * done // total)
             print(f"\r[{bar:<30}] {line}", end="\n" * (done == total),
@@ -163,6 +194,12 @@ def _parse():
     # TFDS warns of its own deprecations at every start.
     if FLAGS.verbosity < 1:
         logging.set_verbosity(logging.ERROR)
+
+
+def _continuation():
+    """This command, going on where it was interrupted."""
+    given = [f for f in sys.argv[1:] if f not in ("--overwrite", "--resume")]
+    return command(*given, *["--resume"] * ("resume" in FLAGS))
 
 
 def _one_line(error):

@@ -11,9 +11,10 @@ import sys
 import numpy as np
 import pytest
 
+from tf_advdefense.artifacts import results as results_format
 from tf_advdefense.reporting import (
     document, figures, formats, grids, markdown, protocols, statistics, summary, tables,
-    write_report)
+    render_tables, write_report)
 from tf_advdefense.reporting.report import build_sections
 
 # Share of correct images that survive an attack of strength 1, by model.
@@ -172,11 +173,11 @@ def sections(results, per_example=None, examples=()):
     (9987, 10000, 0.9977769, 0.9992401),
 ])
 def test_wilson(correct, total, low, high):
-    assert statistics.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
+    assert results_format.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_wilson_of_nothing_excludes_nothing():
-    assert statistics.wilson(0, 0) == (0.0, 1.0)
+    assert results_format.wilson(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("only_first, only_second, p", [
@@ -581,3 +582,16 @@ def test_reporting_imports_no_tensorflow():
         [sys.executable, "-c", program], text=True, capture_output=True,
         cwd=pathlib.Path(__file__).parents[1])
     assert ran.stdout.strip() == "[]", ran.stderr
+
+
+def test_terminal_tables_have_every_cell_of_figure_4(data):
+    results, _ = data
+    blocks = dict(block.split("\n", 1) for block in render_tables(results).split("\n\n"))
+    for protocol in protocols.protocols(results):
+        rows = {line.split()[0]: line
+                for line in blocks[protocol.title.replace("`", "")].splitlines()}
+        for (model, condition), record in protocol.cells.items():
+            mark = "*" if protocol.is_own(model, condition) else ""
+            interval = formats.interval(record["interval"])
+            assert f" {formats.percent(record['accuracy'])}{mark} ({interval})" in (
+                rows[model])

@@ -12,6 +12,7 @@ the result of this measurement, and is not measured again.
 import dataclasses
 import hashlib
 import json
+import pathlib
 
 import numpy as np
 
@@ -21,11 +22,16 @@ from tf_advdefense.artifacts import adversarial_sets
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A model to be measured: its name, its weights' SHA-256, its `results.MODEL`."""
+    """A model to be measured: where it is, what it is, and the command that made it.
+
+    `fields` are its `results.MODEL`; `command` is None for a model from elsewhere.
+    """
 
     name: str
+    path: pathlib.Path
     sha256: str
     fields: dict
+    command: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

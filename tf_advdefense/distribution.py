@@ -34,3 +34,8 @@ def scope(name):
     if name == "none":
         return contextlib.nullcontext()
     return tf.distribute.MirroredStrategy().scope()
+
+
+def replica_share(loss):
+    """A replica's part of the mean loss; optimizers add the replicas' gradients."""
+    return loss / tf.distribute.get_strategy().num_replicas_in_sync

@@ -8,26 +8,16 @@ and a dict of its per-example arrays. Robust accuracy counts the images that are
 classified correctly clean *and* attacked.
 """
 
-import math
 import time
 
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.artifacts.results import wilson
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks.contract import inference, predict
 
 _NORMS = ("l0", "l1", "l2", "linf")
-
-
-def wilson(successes, trials, z=1.959964):
-    """95 % score interval of a proportion (Wilson 1927), as (low, high) in [0, 1]."""
-    if not trials:
-        return 0.0, 1.0
-    p, scale = successes / trials, 1 + z**2 / trials
-    centre = p + z**2 / (2 * trials)
-    half = z * math.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2))
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def classify(model, images, batch_size=128):

@@ -85,10 +85,10 @@ def make_optimizer(model, *, optimizer, learning_rate, schedule, weight_decay, s
     for value, known in ((optimizer, OPTIMIZERS), (schedule, SCHEDULES)):
         if value not in known:
             raise ValueError(f"Unknown '{value}'. Known: {', '.join(known)}.")
-    if not learning_rate > 0 or not math.isfinite(learning_rate):
+    if not 0 < learning_rate < math.inf:
         raise ValueError("`learning_rate` must be positive. Received: "
                          f"learning_rate={learning_rate}")
-    if weight_decay < 0:
+    if not 0 <= weight_decay < math.inf:
         raise ValueError("`weight_decay` must not be negative. Received: "
                          f"weight_decay={weight_decay}")
     result = OPTIMIZERS[optimizer](SCHEDULES[schedule](learning_rate, steps),

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense import distribution
 from tf_advdefense.checkpoints import Checkpoint
 
 
@@ -42,15 +43,15 @@ class AdversarialTrainer(keras.Model):
     def call(self, images, training=None):
         return self.classifier(images, training=training)
 
-    def _symbolic_build(self, *args, **kwargs):
-        """Do nothing: Keras would call `call` on a batch of clean and adversarial."""
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Do nothing: Keras would take a batch of the first epoch to build with."""
 
     def train_step(self, batch):
         """One update of the classifier on one batch of clean and adversarial images."""
         variables = self.classifier.trainable_variables
         with tf.GradientTape() as tape:
             loss, clean_logits = self.defense(self.classifier, batch)
-            scaled = self.optimizer.scale_loss(loss)
+            scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         return self._update(loss, batch["label"], clean_logits)
 

@@ -17,6 +17,7 @@ TensorFlow, and so does whoever only reads results.
 """
 
 import io
+import math
 import pathlib
 
 import numpy as np
@@ -42,6 +43,25 @@ RECORD = (
     *("median_l0", "median_l1", "median_l2", "median_linf"),
     *("passes", "seconds"),
 )
+
+
+def wilson(correct, total, z=1.959964):
+    """The interval of Wilson (1927) for a share, by default at 95 %.
+
+    Args:
+      correct, total: counts, 0 <= correct <= total.
+      z: normal quantile of the confidence level.
+
+    Returns:
+      (low, high) within [0, 1]; (0, 1) when `total` is 0.
+    """
+    if total == 0:
+        return 0.0, 1.0
+    share, weight = correct / total, z * z / total
+    centre = share + weight / 2
+    half = z * math.sqrt(share * (1 - share) / total + weight / (4 * total))
+    return (max(0.0, (centre - half) / (1 + weight)),
+            min(1.0, (centre + half) / (1 + weight)))
 
 
 def save_results(directory, results, per_example):

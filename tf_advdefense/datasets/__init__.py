@@ -101,8 +101,8 @@ def _test_split(builder, name):
 
 
 def _read(builder, split, image_size):
-    dtype = builder.info.features["image"].dtype
-    if tf.as_dtype(dtype) != tf.uint8:
+    dtype = np.dtype(builder.info.features["image"].np_dtype)
+    if dtype != np.uint8:
         raise ValueError(f"Images must be stored as uint8. Received: {dtype} in "
                          f"data set {builder.info.name}.")
     examples = builder.as_dataset(split=split, shuffle_files=False)

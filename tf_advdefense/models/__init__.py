@@ -45,7 +45,7 @@ def build_model(name, image_shape, num_classes, **model_args):
         model = _keras_application(name[6:], image_shape, num_classes, model_args)
     else:
         model = _registered(name, image_shape, num_classes, model_args)
-    return _float32_logits(model)
+    return _image_to_float32_logits(model)
 
 
 def _registered(name, image_shape, num_classes, model_args):
@@ -85,10 +85,10 @@ def _keras_application(name, image_shape, num_classes, model_args):
             "Some models need larger images: see --image_size.") from error
 
 
-def _float32_logits(model):
-    """Cast logits to float32 where a mixed-precision policy computes below it."""
-    if model.compute_dtype == "float32":
-        return model
-    logits = keras.layers.Activation("linear", dtype="float32", name="float32_logits")(
-        model.output)
-    return keras.Model(model.input, logits, name=model.name)
+def _image_to_float32_logits(model):
+    """One input tensor (keras.applications list it) and logits in full precision."""
+    logits = model.output
+    if model.compute_dtype != "float32":
+        logits = keras.layers.Activation(
+            "linear", dtype="float32", name="float32_logits")(logits)
+    return keras.Model(model.inputs[0], logits, name=model.name)

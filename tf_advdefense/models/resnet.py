@@ -21,7 +21,7 @@ def resnet50(image_shape, num_classes):
     """`keras.applications.ResNet50` from scratch, with an initialisation that trains.
 
     Args:
-      image_shape: (height, width, channels), at least 32x32.
+      image_shape: (height, width, channels).
       num_classes: number of logits.
 
     Returns:

@@ -9,5 +9,6 @@ imported here, so a report is redrawn in seconds on any machine.
 """
 
 from tf_advdefense.reporting.report import write_report
+from tf_advdefense.reporting.terminal import render as render_tables
 
-__all__ = ["write_report"]
+__all__ = ["render_tables", "write_report"]

@@ -1,6 +1,5 @@
-"""Intervals and paired tests on counts of correct images.
+"""Paired tests on counts of correct images.
 
-    wilson(53, 100)               # (0.433, 0.625), 95 % interval of a share
     mcnemar(9, 1)                 # 0.0215, two-sided exact p-value
 
 A comparison of two networks on the same images is paired: only the images on which
@@ -9,28 +8,8 @@ difference (and `paired` finds it).
 """
 
 from dataclasses import dataclass
-import math
 
 import numpy as np
-
-
-def wilson(correct, total, z=1.959964):
-    """The interval of Wilson (1927) for a share, by default at 95 %.
-
-    Args:
-      correct, total: counts, 0 <= correct <= total.
-      z: normal quantile of the confidence level.
-
-    Returns:
-      (low, high) within [0, 1]; (0, 1) when `total` is 0.
-    """
-    if total == 0:
-        return 0.0, 1.0
-    share, weight = correct / total, z * z / total
-    centre = share + weight / 2
-    half = z * math.sqrt(share * (1 - share) / total + weight / (4 * total))
-    return (max(0.0, (centre - half) / (1 + weight)),
-            min(1.0, (centre + half) / (1 + weight)))
 
 
 def mcnemar(only_first, only_second):

@@ -7,6 +7,7 @@ Every number is a record's, or is counted from the per-example arrays. A table t
 would be empty is None.
 """
 
+from tf_advdefense.artifacts.results import wilson
 from tf_advdefense.reporting import formats, protocols, statistics
 from tf_advdefense.reporting.document import Cell, Table
 
@@ -120,7 +121,7 @@ def _distance_cells(record):
     fooled, attacked = record["fooled"], record["clean_correct"]
     success = NONE
     if attacked:
-        bounds = formats.interval(statistics.wilson(fooled, attacked))
+        bounds = formats.interval(wilson(fooled, attacked))
         counts = f"{formats.count(fooled)} of {formats.count(attacked)}"
         success = Cell(formats.percent(fooled / attacked), f"{bounds}\n{counts}")
     norm = record.get("norm") or "2"

@@ -1,0 +1,31 @@
+"""The accuracy tables of a report as aligned text, for the end of a command.
+
+    print(render(results))
+"""
+
+from tf_advdefense.reporting import protocols, tables
+
+
+def render(results):
+    """One table per protocol: accuracy in % and its interval, `*` where white-box."""
+    return "\n\n".join(_table(protocol.title, tables.accuracy_table(results, protocol))
+                       for protocol in protocols.protocols(results))
+
+
+def _table(title, table):
+    rows = [[_header(cell) for cell in table.header],
+            *([row[0].text.strip("`"), *map(_cell, row[1:])] for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join([row[0].ljust(widths[0]),
+                        *(text.rjust(width) for text, width in zip(row[1:], widths[1:]))])
+             for row in rows]
+    return "\n".join([title.replace("`", ""), *lines])
+
+
+def _header(cell):
+    return " ".join([cell.text, *cell.detail.splitlines()]).replace("`", "")
+
+
+def _cell(cell):
+    interval = cell.detail.splitlines()[:1]
+    return " ".join([cell.text + "*" * bool(cell.mark), *(f"({i})" for i in interval)])
