@@ -25,6 +25,7 @@ except ModuleNotFoundError:
 
 import ast  # noqa: E402
 import fractions  # noqa: E402
+import math  # noqa: E402
 import shlex  # noqa: E402
 import time  # noqa: E402
 
@@ -34,18 +35,19 @@ import tf_advdefense  # noqa: E402, F401  (before Keras: sets TensorFlow's defau
 
 
 def _load_quietly():
-    """Load TensorFlow without the lines its runtime logs before it can be told not to."""
+    """Load TensorFlow without what its runtime logs before it can be told not to."""
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            import tensorflow
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
+    return tensorflow
 
 
-_load_quietly()
+tf = _load_quietly()
 
 FLAGS = flags.FLAGS
 # Of a test set that an attack is run on, unless --num_examples says otherwise.
@@ -134,9 +136,9 @@ def check_trained_on(run, data):
     request = run.config["request"]
     if request["dataset_fingerprint"] != data.fingerprint:
         raise ValueError(
-            f"A run is measured on the data set it was trained on. Received: {run.name}, "
-            f"trained on {request['dataset']}, with --dataset={data.name} of another "
-            f"content. To do it nevertheless, give --model_path={run.model_path}.")
+            "A run is attacked on the data set it was trained on. Received: "
+            f"--dataset={data.name} for {run.name}, trained on {request['dataset']} of "
+            f"other content. Or insist with --model_path={run.model_path}.")
 
 
 def run(main):
@@ -152,16 +154,16 @@ def run(main):
         sys.exit(_say(f"{pathlib.Path(sys.argv[0]).name}: {_one_line(error)}", 2))
 
 
-def command(*arguments):
+def command(given=None):
     """The command line, as it would be repeated from the repository's root."""
-    return shlex.join(["bin/" + pathlib.Path(sys.argv[0]).name,
-                       *(arguments or sys.argv[1:])])
+    given = sys.argv[1:] if given is None else given
+    return shlex.join(["bin/" + pathlib.Path(sys.argv[0]).name, *given])
 
 
 def duration(seconds):
     """`42 s`, `3.5 min` or `2.1 h`."""
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{math.ceil(seconds)} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
@@ -191,15 +193,17 @@ def _parse():
     extra = FLAGS(sys.argv)[1:]
     if extra:
         raise ValueError(f"Flags begin with --. Received: {extra[0]}. See --help.")
-    # TFDS warns of its own deprecations at every start.
+    # TFDS warns of its own deprecations at every start, and TensorFlow of tracing a
+    # function for every model.
     if FLAGS.verbosity < 1:
         logging.set_verbosity(logging.ERROR)
+        tf.get_logger().setLevel("ERROR")
 
 
 def _continuation():
     """This command, going on where it was interrupted."""
     given = [f for f in sys.argv[1:] if f not in ("--overwrite", "--resume")]
-    return command(*given, *["--resume"] * ("resume" in FLAGS))
+    return command(given + ["--resume"] * ("resume" in FLAGS))
 
 
 def _one_line(error):

@@ -38,8 +38,9 @@ class Checkpoint(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             raise ValueError(
                 f"Training must keep a finite loss. Received: {logs['loss']} in epoch "
-                f"{epoch + 1}. Start again with a lower --learning_rate and --overwrite.")
-        rate = float(self._trainer.optimizer.learning_rate)
+                f"{epoch + 1}. Start again with a lower --learning_rate and "
+                "--overwrite.")
+        rate = float(keras.ops.convert_to_numpy(self._trainer.optimizer.learning_rate))
         better = all(logs["val_accuracy"] > row["val_accuracy"] for row in self.history)
         self.history.append({"epoch": epoch + 1, "learning_rate": rate,
                              **{key: float(value) for key, value in logs.items()}})

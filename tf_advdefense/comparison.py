@@ -53,6 +53,12 @@ class Measurement:
     identity: dict
 
     @property
+    def title(self):
+        """`fgsm 8/255 on resnet50`, for whoever waits for it."""
+        what = [self.record["attack"], self.record["eps_text"], "on", self.target.name]
+        return " ".join(filter(None, what))
+
+    @property
     def key(self):
         text = json.dumps(self.identity, sort_keys=True, default=str)
         what = [self.target.name, self.record["attack"], self.record["eps_text"],
@@ -73,7 +79,7 @@ class Measurement:
         elif self.attack is not None:
             fields, arrays = evaluation.under_attack(
                 model, self.attack, data.test.take(self.num_examples), batch_size,
-                progress=progress)
+                seed=self.identity["seed"], progress=progress)
         else:
             fields, arrays = evaluation.on_clean(model, data.test, batch_size)
         record = {"key": self.key, **self.record, **fields}
@@ -89,7 +95,7 @@ def clean_images(data, adv_set):
     return split.images[[position[i] for i in index]]
 
 
-def plan(targets, sets, attacks, data, *, num_examples, few, batch_size):
+def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0):
     """All measurements of a report, those of one target together.
 
     Args:
@@ -100,19 +106,34 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size):
       num_examples: first test images for attacks of a few passes.
       few: the same for attacks that take more than `_CHEAP` passes.
       batch_size: part of an attack's identity, as kernels round by shape.
+      seed: of the attacks' random draws.
+
+    A white-box attack that a set holds already, on as many images, is not repeated.
     """
     measurements = []
     for target in targets:
         measurements.append(_clean(target, data))
         measurements += [_on_set(target, adv_set) for adv_set in sets]
-        measurements += [
-            _white_box(target, eps_text, attack, data, batch_size,
-                       num_examples if attack.passes <= _CHEAP else few)
-            for eps_text, attack in attacks]
+        for eps_text, attack in attacks:
+            count = min(len(data.test),
+                        num_examples if attack.passes <= _CHEAP else few)
+            if not any(_covers(s.config, target, attack, count) for s in sets):
+                measurements.append(_white_box(
+                    target, eps_text, attack, data, batch_size, seed, count))
     return measurements
 
 
 _CHEAP = 100  # Input gradients per image.
+
+
+def _covers(config, target, attack, count):
+    """Whether a set is the very white-box attack, on as many images or more."""
+    request = config["request"]
+    return (request["source_sha256"] == target.sha256
+            and request["attack"] == attack.name
+            and request["params"] == json_hyper(attack)
+            and request["labels"] == "true" and not request["targeted"]
+            and request["num_examples"] >= count)
 
 
 def _clean(target, data):
@@ -125,18 +146,20 @@ def _on_set(target, adv_set):
     config = adv_set.config
     request = config["request"]
     own = request["source_sha256"] == target.sha256
-    known = {key: request[key] for key in ("attack", "norm", "kind", "params")}
+    known = {key: request[key] for key in ("attack", "norm", "kind")}
+    # A targeted attack is another attack: it gets a column of its own.
+    params = {**request["params"],
+              **({"target": request["target"]} if request["targeted"] else {})}
     return _measurement(
         target, {
-            **known, "source": request["source"], "adv_set": adv_set.name,
-            "setting": "white-box" if own else "transfer",
+            **known, "params": params, "source": request["source"],
+            "adv_set": adv_set.name, "setting": "white-box" if own else "transfer",
             "eps": request["params"].get("eps"), "eps_text": request["eps_text"],
             "num_examples": config["num_examples"]},
         adv_set=adv_set, identity={"files": config["files"]})
 
 
-def _white_box(target, eps_text, attack, data, batch_size, num_examples):
-    num_examples = min(num_examples, len(data.test))
+def _white_box(target, eps_text, attack, data, batch_size, seed, num_examples):
     return _measurement(
         target, {
             "source": target.name, "attack": attack.name, "setting": "white-box",
@@ -145,7 +168,7 @@ def _white_box(target, eps_text, attack, data, batch_size, num_examples):
             "params": json_hyper(attack), "num_examples": num_examples},
         attack=attack, identity={
             "dataset": data.fingerprint, "params": json_hyper(attack),
-            "num_examples": num_examples, "batch_size": batch_size})
+            "num_examples": num_examples, "batch_size": batch_size, "seed": seed})
 
 
 def _measurement(target, record, *, identity, attack=None, adv_set=None):

@@ -45,11 +45,12 @@ def check_classifier(model, data, name):
             f"{list(logits.shape)} for {len(images)} images, {data.name} has "
             f"{data.num_classes} classes. Choose the --dataset it was trained on.")
     if not np.isfinite(logits).all():
-        raise ValueError(f"Logits must be finite. Received: NaN or infinity from {name}.")
+        raise ValueError(
+            f"Logits must be finite. Received: NaN or infinity from {name}.")
     if logits.min() >= 0 and np.allclose(logits.sum(1), 1, atol=1e-5):
         raise ValueError(
-            f"A model must return logits. Received: {name} returns probabilities, whose "
-            "gradients vanish. Remove its softmax, or save the model up to it.")
+            f"A model must return logits. Received: {name} returns probabilities, "
+            "whose gradients vanish. Remove its softmax, or save the model up to it.")
     _check_batch_independence(model, images, logits, name)
 
 

@@ -3,7 +3,7 @@
     trainer = AdversarialTrainer(build_model("resnet50", (32, 32, 3), 10),
                                  make_defense("ensemble"))
     trainer.compile(optimizer=optimizer)
-    trainer.fit(batches, epochs=30, steps_per_epoch=351)
+    trainer.fit(batches, epochs=30, steps_per_epoch=351, shuffle=False)
     trainer.classifier.save("model.keras")
 
 `train` adds what a run on disk needs: exact resumption, the best epoch by validation
@@ -11,6 +11,7 @@ accuracy, logs. The trainer adds no variables to the classifier, which is what i
 """
 
 import sys
+import time
 
 import keras
 import numpy as np
@@ -97,17 +98,39 @@ def train(trainer, batches, *, steps_per_epoch, epochs, validation, directory,
             batches(first), validation_data=validation, initial_epoch=first,
             epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[checkpoint, keras.callbacks.TensorBoard(
-                str(directory / "logs"), write_graph=False)])
+            callbacks=[checkpoint, _CostNotice((epochs - first) * steps_per_epoch),
+                       keras.callbacks.TensorBoard(
+                           str(directory / "logs"), write_graph=False)])
     checkpoint.restore_best()
     return checkpoint.history
+
+
+class _CostNotice(keras.callbacks.Callback):
+    """Says once, after a few timed steps, how long the whole training will take."""
+
+    _UNTIMED, _TIMED = 5, 15  # Steps; the first ones compile.
+
+    def __init__(self, steps):
+        super().__init__()
+        self._steps, self._done, self._started = steps, 0, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done += 1
+        if self._done == self._UNTIMED:
+            self._started = time.perf_counter()
+        elif self._done == self._UNTIMED + self._TIMED:
+            seconds = (time.perf_counter() - self._started) / self._TIMED
+            print(f"About {self._steps * seconds / 60:.0f} min for {self._steps} steps "
+                  "and the validations; interrupt it at will, --resume goes on.",
+                  flush=True)
 
 
 def validation_batches(split, batch_size=500):
     """Clean batches of a `Split` for `fit`'s validation."""
     batches = tf.data.Dataset.from_tensor_slices(
         {"image": split.images, "label": split.labels}).batch(batch_size)
-    return batches.map(lambda b: {**b, "image": tf.cast(b["image"], tf.float32) / 255.0})
+    return batches.map(lambda b: {"image": tf.cast(b["image"], tf.float32) / 255.0,
+                                  "label": b["label"]})
 
 
 def accuracy(classifier, split, batch_size=500):

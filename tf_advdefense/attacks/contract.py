@@ -48,12 +48,12 @@ def contract(norms):
             **hyper,
         ):
             check_hyper(attack, hyper)
-            model_fn = inference(model_fn)
+            logits_fn = inference(model_fn)
             x, y, index = check_inputs(
-                model_fn, x, y, targeted, clip_min, clip_max, index
+                logits_fn, x, y, targeted, clip_min, clip_max, index
             )
             adv = core(
-                model_fn,
+                logits_fn,
                 x,
                 y,
                 targeted,
@@ -81,11 +81,16 @@ def defaults(attack):
 def check_hyper(attack, hyper):
     """Raises ValueError for an unknown hyperparameter, norm or an eps out of range."""
     known = defaults(attack)
-    for name in hyper:
+    for name, value in hyper.items():
         if name not in known:
             raise ValueError(
                 f"`{attack.__name__}` has no hyperparameter {name!r}. "
                 f"{nearest(name, known)}Known: {', '.join(known)}."
+            )
+        if isinstance(value, str):  # None takes a text, but command lines give them.
+            raise ValueError(
+                f"`{name}` must be a value like its default, {known[name]!r}. "
+                f"Received: {name}={value!r}."
             )
     values = {**known, **hyper}
     _check_ball(values.get("eps", 0), values.get("norm", attack.norms[0]), attack.norms)
@@ -116,6 +121,8 @@ def nearest(name, known):
 
 def inference(model_fn):
     """One and the same function per model, with BatchNorm and dropout at inference.
+
+    It does not keep the model alive: whoever uses it holds the model, too.
 
     Args:
       model_fn: a keras.Model, or any function from images to logits, returned as is.

@@ -70,7 +70,7 @@ def craft_batches(
     index = np.arange(len(images)) if index is None else np.asarray(index)
     _check_arrays(images, attack_labels, labels=labels, index=index, targets=targets)
     settings = dict(targeted=targets is not None, clip_min=clip_min, clip_max=clip_max)
-    model_fn = inference(model_fn)
+    logits_fn = inference(model_fn)
     fooled = 0
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
@@ -81,12 +81,12 @@ def craft_batches(
             if progress is not None:
                 progress(start + done, len(images), fooled)
 
-        clean_prediction = predict(model_fn, pad(clean)).numpy()[: len(clean)]
+        clean_prediction = predict(logits_fn, pad(clean)).numpy()[: len(clean)]
         goal = labels[rows] if attack_labels == "true" else clean_prediction
         goal = goal if targets is None else targets[rows]
         batch = (pad(clean), pad(goal), pad(index[rows]))
-        adv, passes = _run(model_fn, attack, batch, len(clean), seed, settings, report)
-        prediction = predict(model_fn, adv).numpy()[: len(clean)]
+        adv, passes = _run(logits_fn, attack, batch, len(clean), seed, settings, report)
+        prediction = predict(logits_fn, adv).numpy()[: len(clean)]
         adv = adv[: len(clean)]
         reached = prediction == goal
         fooled += int(np.sum(reached if targets is not None else ~reached))
@@ -113,13 +113,18 @@ def estimate(model_fn, attack, images, *, batch_size=128):
 
     Passes are input gradients per image. One batch's compiled gradient is timed after
     a first, untimed one; attacks that stop per image mostly need much less.
+
+    Raises:
+      ValueError: in one line, for a model without gradients.
     """
     x = tf.constant(padded(as_float(images[:batch_size]), batch_size))
-    model_fn = inference(model_fn)
-    y = predict(model_fn, x)
+    logits_fn = inference(model_fn)
+    x, y, _ = check_inputs(
+        logits_fn, x, None, targeted=False, clip_min=0.0, clip_max=1.0, index=None
+    )
     for _ in range(2):
         start = time.perf_counter()
-        compute_gradient(model_fn, cross_entropy, x, y, False).numpy()
+        compute_gradient(logits_fn, cross_entropy, x, y, False).numpy()
         seconds = time.perf_counter() - start
     batches = -(-len(images) // batch_size)
     return attack.passes, attack.passes * batches * seconds
@@ -159,7 +164,8 @@ def _run_stages(model_fn, attack, batch, count, seed, settings, report):
         if size < len(rows):
             adv[rows] = attack.stages.finish(state, settings)
             passes[rows] = state["passes"]
-            report(count - working)
+            if working:  # the end is reported with the final count of the fooled
+                report(count - working)
             state, rows = _shrink(state, rows, size)
         if not working:
             return adv, passes

@@ -21,7 +21,7 @@ _VALIDATION_SHARE = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images uint8 [n, h, w, c], labels int64 [n], and their index in the TFDS split."""
+    """Images uint8 [n, h, w, c], labels int64 [n], and their index in TFDS' split."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -95,8 +95,9 @@ def load(name="cifar10", data_dir=None, image_size=None):
 def _test_split(builder, name):
     available = [s for s in ("test", "validation") if s in builder.info.splits]
     if "train" not in builder.info.splits or not available:
-        raise ValueError("A data set must have the splits `train` and `test`. Received: "
-                         f"--dataset={name} with {', '.join(builder.info.splits)}.")
+        raise ValueError("A data set must have the splits `train` and `test`. "
+                         f"Received: --dataset={name} with "
+                         f"{', '.join(builder.info.splits)}.")
     return available[0]
 
 
@@ -111,10 +112,14 @@ def _read(builder, split, image_size):
     try:
         batches = list(examples.batch(1000).as_numpy_iterator())
     except tf.errors.InvalidArgumentError as error:
+        where = f"{builder.info.name}/{split}"
+        if " batch" not in error.message:  # Not from batching, but from decoding.
+            reason = error.message.splitlines()[0].split(": ")[-1]
+            raise ValueError(f"All images must be readable. Received one in {where} "
+                             f"that is not: {reason}") from error
         raise ValueError(
-            f"All images must have one size. Received: unequal sizes in "
-            f"{builder.info.name}/{split}. Resize them with --image_size=32, say."
-        ) from error
+            f"All images must have one size. Received: unequal sizes in {where}. "
+            "Resize them with --image_size=32, say.") from error
     images, labels = (np.concatenate(part) for part in zip(*batches))
     return Split(images, labels.astype(np.int64), np.arange(len(labels)))
 

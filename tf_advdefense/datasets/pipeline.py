@@ -19,7 +19,7 @@ _CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
 
 
 def steps_per_epoch(split, batch_size):
-    """Full batches in a pass over `split`; a last partial one is left to later epochs."""
+    """Full batches in a pass over `split`; later epochs see what does not fill one."""
     if len(split) < batch_size:
         raise ValueError("`batch_size` must not exceed the number of training images. "
                          f"Received: batch_size={batch_size} for {len(split)} images.")
@@ -31,7 +31,8 @@ def num_adversarial(batch_size, adv_fraction):
     number = round(adv_fraction * batch_size)
     if not 0 < number < batch_size:
         raise ValueError("`adv_fraction` must leave clean and adversarial images in a "
-                         f"batch. Received: adv_fraction={adv_fraction} of {batch_size}.")
+                         f"batch. Received: adv_fraction={adv_fraction} of "
+                         f"{batch_size} images.")
     return number
 
 
@@ -124,5 +125,6 @@ def augment_images(images, seed):
     column = tf.range(width)[tf.newaxis]
     column = tf.where(draws[2][:, tf.newaxis] % 2 == 0, column, width - 1 - column)
     padded = tf.pad(images, [[0, 0], [_PAD, _PAD], [_PAD, _PAD], [0, 0]])
-    rows = tf.gather(padded, top[:, tf.newaxis] + tf.range(height), axis=1, batch_dims=1)
+    row = top[:, tf.newaxis] + tf.range(height)
+    rows = tf.gather(padded, row, axis=1, batch_dims=1)
     return tf.gather(rows, left[:, tf.newaxis] + column, axis=2, batch_dims=1)

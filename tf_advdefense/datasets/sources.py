@@ -28,25 +28,18 @@ def open_builder(name, data_dir=None):
       FileNotFoundError: no such folder, or not prepared and not downloadable.
     """
     if name == "digits":
-        builder = Digits(data_dir=str(_cache_directory()))
-        tfds.disable_progress_bar()
-        builder.download_and_prepare()
-    elif name.startswith("folder:"):
-        builder = _folder(pathlib.Path(name[7:]).expanduser())
-    else:
-        builder = _tfds(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
-    features = builder.info.features
-    if "image" not in features or "label" not in features or not hasattr(
-            features["label"], "num_classes"):
-        raise ValueError(f"A data set must have the features `image` and `label` (one "
-                         f"class each). Received: --dataset={name} with "
-                         f"{', '.join(features)}.")
+        return _digits()
+    if name.startswith("folder:"):
+        return _folder(pathlib.Path(name[7:]).expanduser())
+    return _tfds(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
+
+
+def _digits():
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    builder = Digits(data_dir=str(pathlib.Path(cache) / "tf_advdefense"))
+    tfds.disable_progress_bar()
+    builder.download_and_prepare()
     return builder
-
-
-def _cache_directory():
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(root) / "tf_advdefense"
 
 
 def _folder(path):
@@ -69,9 +62,21 @@ def _tfds(name, data_dir):
         raise ValueError(
             f"Unknown data set '{name}': it is neither in TFDS' catalogue nor prepared "
             f"in {directory or 'the TFDS directory'}. {_REMEDIES}") from error
+    except (ValueError, AssertionError) as error:  # Its configuration or version.
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"TFDS cannot open data set '{name}': {reason}") from error
+    _check_features(builder.info.features, name)
     if not builder.is_prepared():
         _download(builder)
     return builder
+
+
+def _check_features(features, name):
+    if "image" not in features or "label" not in features or not hasattr(
+            features["label"], "num_classes"):
+        raise ValueError("A data set must have the features `image` and `label` (one "
+                         f"class each). Received: --dataset={name} with "
+                         f"{', '.join(features)}.")
 
 
 def _download(builder):
@@ -80,8 +85,8 @@ def _download(builder):
     if not _reachable(host):
         raise FileNotFoundError(
             f"Data set '{builder.info.full_name}' is not prepared in "
-            f"{builder.data_path.parent.parent} and {host} cannot be reached to "
-            f"download it. {_REMEDIES}")
+            f"{builder.data_path} and {host} cannot be reached to download it. "
+            f"{_REMEDIES}")
     builder.download_and_prepare()
 
 

@@ -26,8 +26,8 @@ def alexnet(image_shape, num_classes, dropout=0.5):
     From 63x63 up the layout is the single-column one (Krizhevsky 2014,
     arXiv:1404.5997): 11x11 convolution of stride 4, dense layers of 4096. Below
     that its maps vanish, so small images get 3x3 convolutions (the first of stride 2)
-    and 2x2 pools with the same depths, and dense layers of 1024. Deviations: no local response
-    normalisation (it neither helps nor appears in later versions), He-normal
+    and 2x2 pools with the same depths, and dense layers of 1024. Deviations: no local
+    response normalisation (it neither helps nor appears in later versions), He-normal
     initialisation, images scaled to [-1, 1] inside.
     """
     height, width, _ = image_shape

@@ -1,0 +1,112 @@
+"""The README's path on `digits`, run once with tiny models for all who need it."""
+
+import collections
+import signal
+import subprocess
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import binaries
+
+# Three layers of a few thousand weights; the batches fix where shards are cut.
+COMMON = ["--dataset=digits", "--batch_size=16"]
+TRAINING = ["--model=small_resnet", "--model_args=width=4", "--epochs=8",
+            "--train_examples=320"]
+CW = ["--attack=cw", "--attack_args=max_iterations=20", "--num_examples=64"]
+FGSM = ["--attack=fgsm", "--eps=0.1", "--num_examples=64"]
+REPORT = ["--attacks=fgsm", "--eps=0.05,0.1", "--num_examples=32"]
+
+Path = collections.namedtuple("Path", "outputs common elsewhere results")
+
+
+def kill_when(process, there, kill):
+    """Send a signal as soon as `there()`; returns (exit code, stderr)."""
+    while not there():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(kill)
+    _, err = process.communicate()
+    return process.returncode, err
+
+
+def start(binary, *flags):
+    # Whoever runs the tests in the background ignores SIGINT, which is inherited.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(binaries.command(binary, *flags), text=True,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def save_other_model(path):
+    """A user's own model: another architecture, hardly trained."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([
+        keras.Input((32, 32, 3)), keras.layers.AveragePooling2D(4),
+        keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def path(tmp_path_factory):
+    """The finished outputs, and each command's result by name."""
+    root = tmp_path_factory.mktemp("path")
+    outputs = root / "outputs"
+    common = [*COMMON, f"--output_dir={outputs}"]
+    elsewhere = save_other_model(root / "elsewhere.keras")
+    results = {}
+
+    def each(binary, **lines):
+        flags = [[*common, *line] for line in lines.values()]
+        results.update(zip(lines, binaries.run_each(binary, flags)))
+
+    results["train"] = binaries.run("train", *common, *TRAINING)
+    saved_model = outputs / "runs" / "small_resnet" / "saved_model"
+
+    results["killed"] = kill_when(
+        start("make_adv", *common, *CW, "--run=small_resnet", "--name=killed"),
+        lambda: any(outputs.glob("adv/killed/killed-*-00000-of-*")), signal.SIGKILL)
+    results["interrupted"] = kill_when(
+        start("train", *common, *TRAINING, "--name=interrupted"),
+        (outputs / "runs" / "interrupted" / "checkpoints" / "state.npz").exists,
+        signal.SIGINT)
+
+    own = ["--run=small_resnet"]
+    each("make_adv",
+         fgsm=[*own, "--attack=fgsm", "--eps=0.05,0.1", "--num_examples=64"],
+         cw=[*own, *CW],
+         sparse_l1=[*own, "--attack=sparse_l1", "--num_examples=40"],
+         own_train=[*own, *FGSM, "--split=train"],
+         other_train=[f"--model_path={elsewhere}", *FGSM, "--split=train"],
+         from_saved_model=[f"--model_path={saved_model}", *FGSM],
+         targeted=[*own, *FGSM, "--targeted", "--target=3"],
+         rounded=[*own, *FGSM, "--eps=0.001", "--store=uint8", "--name=rounded"],
+         killed_resumed=[*own, *CW, "--name=killed", "--resume"],
+         first_half=[*own, *CW, "--name=halves", "--shard=0/2"],
+         second_half=[*own, *CW, "--name=halves", "--shard=1/2"],
+         cw_again=[*own, *CW])
+
+    defended = [*TRAINING, "--epochs=2"]
+    each("train",
+         interrupted_resumed=[*TRAINING, "--name=interrupted", "--resume"],
+         adversarial=[*defended, "--defense=adversarial",
+                      "--adv_data=small_resnet-fgsm-eps0.1-train"],
+         ensemble=[*defended, "--defense=ensemble",
+                   "--adv_data=elsewhere-fgsm-eps0.1-train"],
+         train_again=TRAINING)
+    results["report"] = binaries.run("report", *common, *REPORT)
+    alone = ["--runs=", "--attacks=fgsm", "--eps=0.1", "--num_examples=64"]
+    each("report",
+         report_again=REPORT,
+         report_elsewhere=[*alone, f"--model_path={elsewhere}",
+                           f"--report_dir={outputs}/elsewhere"],
+         report_saved_model=[*alone, f"--model_path={saved_model}",
+                             f"--report_dir={outputs}/saved"])
+    results["export"] = binaries.run(
+        "export", f"--output_dir={outputs}", "--run=small_resnet-ensemble")
+    return Path(outputs, common, elsewhere, results)

@@ -1,0 +1,232 @@
+"""Training batches: functions of (seed, epoch, position), and the adversarial mix."""
+
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_advdefense.datasets import Split
+from tf_advdefense.datasets import pipeline
+
+SIDE = 6
+CLEAN, BATCH = 23, 5
+STEPS = CLEAN // BATCH
+
+
+def make_split(size=CLEAN):
+    """Image i is grey level i everywhere, and has label 100 + i."""
+    images = np.zeros((size, SIDE, SIDE, 3), np.uint8)
+    images += np.arange(size, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis]
+    return Split(images, 100 + np.arange(size), np.arange(size))
+
+
+def adversarial_images(level, count=40):
+    """Endless images at level + i/1000, with label 1000 * level + i."""
+    number = np.arange(count)
+    images = np.ones((count, SIDE, SIDE, 3), np.float32)
+    images *= (level + number / 1000).astype(np.float32).reshape(-1, 1, 1, 1)
+    examples = {"image": images, "label": (1000 * level + number).astype(np.int64)}
+    return tf.data.Dataset.from_tensor_slices(examples).repeat()
+
+
+def two_sources(epoch):
+    return [(0.25, adversarial_images(0.5)), (0.75, adversarial_images(0.75))]
+
+
+def batches(split=None, **options):
+    options = {"batch_size": BATCH, "epochs": 1, "seed": 0, **options}
+    return list(
+        pipeline.training_batches(split or make_split(), **options)
+        .as_numpy_iterator()
+    )
+
+
+def assert_equal(left, right):
+    assert len(left) == len(right)
+    for a, b in zip(left, right):
+        assert a.keys() == b.keys()
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key], strict=True)
+
+
+def labels(left):
+    return np.concatenate([batch["label"] for batch in left])
+
+
+# === Clean batches ===
+
+
+def test_batches_hold_the_images_in_float32():
+    for batch in batches(augment=False):
+        assert batch["image"].dtype == np.float32 and batch["label"].dtype == np.int64
+        levels = (batch["label"] - 100) / np.float32(255)
+        expected = np.broadcast_to(levels.reshape(-1, 1, 1, 1), batch["image"].shape)
+        np.testing.assert_allclose(batch["image"], expected, atol=1e-7)
+
+
+def test_an_epoch_never_repeats_an_image():
+    for epoch in range(3):
+        seen = labels(batches(initial_epoch=epoch, epochs=epoch + 1, augment=False))
+        assert len(seen) == STEPS * BATCH == len(set(seen))
+
+
+def test_every_image_gets_its_turn():
+    seen = labels(batches(epochs=6, augment=False))
+    assert set(seen) == set(100 + np.arange(CLEAN))
+
+
+@pytest.mark.parametrize("adversarial", [None, two_sources])
+def test_batches_are_a_function_of_seed_and_epoch(adversarial):
+    options = {"adversarial": adversarial, "adv_fraction": 0.4}
+    first = batches(epochs=2, **options)
+    tf.random.set_seed(77)
+    assert_equal(first, batches(epochs=2, **options))
+    assert_equal(first[STEPS:], batches(initial_epoch=1, epochs=2, **options))
+    assert_equal(first[:STEPS], batches(**options))
+
+
+def test_seeds_and_epochs_differ():
+    orders = [labels(batches(seed=seed, epochs=2, augment=False)) for seed in range(3)]
+    orders = [tuple(half) for order in orders for half in np.split(order, 2)]
+    assert len(set(orders)) == 6
+
+
+def test_the_share_of_adversarial_images_leaves_the_order_of_clean_ones():
+    mixed = batches(adversarial=two_sources, adv_fraction=0.4, augment=False)
+    plain = batches(augment=False)
+    np.testing.assert_array_equal(labels(mixed), labels(plain)[: STEPS * 3])
+
+
+# === Adversarial batches ===
+
+
+@pytest.mark.parametrize(
+    "batch_size, fraction, number",
+    [(5, 0.4, 2), (8, 1 / 3, 3), (8, 0.5, 4), (7, 0.9, 6)],
+)
+def test_adversarial_images_replace_clean_ones(batch_size, fraction, number):
+    mixed = batches(
+        batch_size=batch_size, adversarial=two_sources, adv_fraction=fraction
+    )
+    assert len(mixed) == CLEAN // batch_size
+    for batch in mixed:
+        assert len(batch["image"]) == len(batch["label"]) == batch_size - number
+        assert len(batch["adv_image"]) == len(batch["adv_label"]) == number
+        assert batch["adv_image"].dtype == np.float32
+
+
+def test_one_source_per_batch_and_pairs_stay_paired():
+    for batch in batches(
+        adversarial=two_sources, adv_fraction=0.4, augment_adv=False, augment=False
+    ):
+        assert len({label < 600 for label in batch["adv_label"]}) == 1
+        level = np.where(batch["adv_label"] < 600, 0.5, 0.75)
+        expected = level + (batch["adv_label"] - 1000 * level) / 1000
+        assert np.ptp(batch["adv_image"], axis=(1, 2, 3)).max() == 0
+        np.testing.assert_allclose(batch["adv_image"][:, 0, 0, 0], expected, atol=1e-6)
+
+
+def test_sources_are_drawn_by_weight():
+    mixed = batches(
+        make_split(250), batch_size=2, epochs=3, adversarial=two_sources, augment=False,
+        augment_adv=False,
+    )
+    second = np.mean([batch["adv_label"][0] > 600 for batch in mixed])
+    assert len(mixed) == 375 and 0.69 < second < 0.81  # 0.75, 2.7 standard errors.
+
+
+def test_sources_are_given_the_epoch():
+    asked = []
+
+    def sources(epoch):
+        asked.append(epoch)
+        return two_sources(epoch)
+
+    batches(adversarial=sources, initial_epoch=2, epochs=4)
+    assert asked == [2, 3]
+
+
+def test_augment_adv_off_leaves_adversarial_images_untouched():
+    options = {"adversarial": two_sources, "adv_fraction": 0.4}
+    cropped = batches(**options)
+    plain = batches(augment_adv=False, **options)
+    for a, b in zip(cropped, plain):
+        assert np.ptp(b["adv_image"], axis=(1, 2, 3)).max() == 0
+        np.testing.assert_array_equal(a["adv_label"], b["adv_label"])
+        np.testing.assert_array_equal(a["image"], b["image"])
+    # Zero padding shows up in at least some crops.
+    assert min(batch["adv_image"].min() for batch in cropped) == 0
+
+
+def test_clean_and_adversarial_halves_draw_their_crops_apart():
+    image = np.random.default_rng(0).integers(1, 255, (1, 8, 8, 3), dtype=np.uint8)
+    split = Split(np.repeat(image, 64, 0), np.zeros(64, np.int64), np.arange(64))
+    examples = {"image": image / np.float32(255), "label": np.zeros(1, np.int64)}
+    same = tf.data.Dataset.from_tensor_slices(examples).repeat()
+    (batch,) = batches(split, batch_size=64, adversarial=lambda epoch: [(1, same)])
+    equal = np.all(batch["image"] == batch["adv_image"], axis=(1, 2, 3))
+    assert equal.mean() < 0.2
+
+
+# === Flip and crop ===
+
+
+def flips_and_crops(image, pad=4):
+    """{bytes of the result: (flipped, top, left)} for each of the 162 draws."""
+    found = {}
+    height, width, _ = image.shape
+    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    for top in range(2 * pad + 1):
+        for left in range(2 * pad + 1):
+            crop = padded[top : top + height, left : left + width]
+            found[crop.tobytes()] = (0, top, left)
+            found[np.ascontiguousarray(crop[:, ::-1]).tobytes()] = (1, top, left)
+    return found
+
+
+def test_augmented_images_are_flips_and_crops():
+    image = np.random.default_rng(1).random((9, 7, 3), np.float32)
+    found = flips_and_crops(image)
+    assert len(found) == 162
+    images = tf.constant(np.repeat(image[np.newaxis], 3000, 0))
+    augmented = pipeline.augment_images(images, tf.constant([3, 4], tf.int64))
+    draws = [found[result.tobytes()] for result in augmented.numpy()]
+    counts = np.array(list(collections.Counter(draws).values()))
+    # Uniform over all 162: chi-squared with 161 degrees of freedom, p > 1e-4.
+    expected = len(draws) / 162
+    assert len(counts) == 162
+    assert np.sum((counts - expected) ** 2) / expected < 235
+
+
+def test_augmentation_is_drawn_slot_by_slot():
+    random = np.random.default_rng(2)
+    images = random.random((16, 8, 8, 3), np.float32)
+    other = random.random((16, 8, 8, 3), np.float32)
+    other[5] = images[5]
+    seed = tf.constant([3, 4], tf.int64)
+    left, right = (pipeline.augment_images(x, seed).numpy() for x in (images, other))
+    np.testing.assert_array_equal(left[5], right[5])
+    for image, result in zip(images, left):
+        assert result.tobytes() in flips_and_crops(image)
+
+
+def test_every_batch_has_draws_of_its_own():
+    image = np.random.default_rng(0).integers(1, 255, (1, 8, 8, 3), dtype=np.uint8)
+    split = Split(np.repeat(image, 32, 0), np.zeros(32, np.int64), np.arange(32))
+    seen = batches(split, batch_size=16, epochs=2)
+    assert len({batch["image"].tobytes() for batch in seen}) == 4
+
+
+# === Refusals ===
+
+
+def test_batch_size_beyond_the_split():
+    with pytest.raises(ValueError, match="`batch_size` must not.*batch_size=24 for 23"):
+        pipeline.steps_per_epoch(make_split(), 24)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.95, 1.0])
+def test_a_batch_needs_both_kinds(fraction):
+    with pytest.raises(ValueError, match="`adv_fraction` must leave clean and adv"):
+        pipeline.num_adversarial(8, fraction)

@@ -1,0 +1,251 @@
+"""Bad input: exit code 2, one line that says what to do, and nothing half-written."""
+
+import os
+import shutil
+import time
+
+import keras
+import pytest
+import tensorflow as tf
+
+import binaries
+from tf_advdefense.artifacts import saved_model
+
+MODEL = "--model=small_resnet"
+ATTACK = "--attack=fgsm"
+
+# Of every program: a name, flags, and what the line says. {models} is the directory of
+# what the fixture of that name made.
+TRAIN = [
+    ("no model", [], ["--model"]),
+    ("unknown model", ["--model=resnet51"], ["resnet51", "resnet50", "keras:NAME"]),
+    ("unknown keras model", ["--model=keras:ResNet51"], ["ResNet51", "ResNet50"]),
+    ("unknown model argument", [MODEL, "--model_args=widht=4"], ["widht", "width"]),
+    ("no value", [MODEL, "--model_args=width"], ["name=value", "width"]),
+    ("unknown defence", [MODEL, "--defense=hope"], ["hope", "none", "ensemble"]),
+    ("unknown schedule", [MODEL, "--schedule=step"], ["step", "plateau"]),
+    ("unknown data set", [MODEL, "--dataset=cifar11"],
+     ["cifar11", "--data_dir", "folder:PATH", "--dataset=digits"]),
+    ("missing folder", [MODEL, "--dataset=folder:/nowhere"], ["/nowhere", "CLASS"]),
+    ("unknown flag", [MODEL, "--epoch=3"], ["epoch", "epochs"]),
+    ("positional argument", [MODEL, "fast"], ["--", "fast", "--help"]),
+    ("no epochs", [MODEL, "--epochs=0"], ["epochs", "0"]),
+    ("batch too large", [MODEL, "--batch_size=9999"], ["batch_size=9999", "images"]),
+    ("bad name", [MODEL, "--name=../up"], ["../up", "--name"]),
+    ("no sets", [MODEL, "--defense=ensemble"], ["--adv_data", "bin/make_adv"]),
+    ("sets of no use", [MODEL, "--adv_data=small_resnet-fgsm-eps0.1-train"],
+     ["--defense=none", "small_resnet-fgsm-eps0.1-train"]),
+    ("test images", [MODEL, "--defense=adversarial", "--adv_data=small_resnet-cw-test"],
+     ["test images", "small_resnet-cw-test", "--split=train"]),
+    ("only own sets", [MODEL, "--defense=ensemble",
+                       "--adv_data=small_resnet-fgsm-eps0.1-train"],
+     ["another architecture", "--defense=adversarial"]),
+    ("missing set", [MODEL, "--defense=ensemble", "--adv_data=absent"],
+     ["absent", "elsewhere-fgsm-eps0.1-train", "bin/make_adv"]),
+    ("corrupted set", [MODEL, "--defense=ensemble", "--adv_data=corrupted-train"],
+     ["corrupted", "tfrecord-00001-of-00004", "--overwrite"]),
+    ("unfinished set", [MODEL, "--defense=ensemble", "--adv_data=unfinished"],
+     ["unfinished", "bin/make_adv", "--resume"]),
+    ("other configuration", [MODEL, "--name=small_resnet", "--seed=7"],
+     ["seed 0, now 7", "--name", "--overwrite"]),
+    ("unfinished run", [MODEL, "--name=unfinished", "--epochs=8", "--batch_size=16",
+                        "--train_examples=320", "--model_args=width=4"],
+     ["unfinished", "--resume", "--overwrite"]),
+]
+MAKE_ADV = [
+    ("no attack", [], ["--attack"]),
+    ("unknown attack", ["--attack=fgms"], ["fgms", "Did you mean 'fgsm'", "cw"]),
+    ("unknown hyperparameter", ["--attack=cw", "--attack_args=max_iteration=3"],
+     ["max_iteration", "max_iterations"]),
+    ("radius of an attack without", ["--attack=cw", "--eps=0.1"], ["cw", "eps"]),
+    ("eps out of range", [ATTACK, "--eps=8"], ["[0, 1]", "eps=8", "8/255"]),
+    ("eps below zero", [ATTACK, "--eps=-1/255"], ["[0, 1]", "eps=-0.0039"]),
+    ("eps no number", [ATTACK, "--eps=small"], ["small", "8/255"]),
+    ("eps a broken fraction", [ATTACK, "--eps=8/0"], ["8/0", "8/255"]),
+    ("a second eps out of range", [ATTACK, "--eps=0.1,8"], ["eps=8"]),
+    ("unknown norm", [ATTACK, "--attack_args=norm=3"], ["norm", "inf", "3"]),
+    ("a text for a number", ["--attack=pgd", "--attack_args=nb_iter=many"],
+     ["nb_iter", "many"]),
+    ("a small-letter false", ["--attack=pgd", "--attack_args=rand_init=false"],
+     ["rand_init", "false"]),
+    ("unknown split", [ATTACK, "--split=dev"], ["dev", "validation"]),
+    ("bad shard", [ATTACK, "--shard=2/2"], ["i/n", "2/2"]),
+    ("bad target", [ATTACK, "--targeted", "--target=ten"], ["least_likely", "ten"]),
+    ("target beyond the classes", [ATTACK, "--targeted", "--target=10"], ["10"]),
+    ("a name for several sets", [ATTACK, "--eps=0.1,0.2", "--name=x"], ["--name"]),
+    ("missing run", [ATTACK, "--run=absent"],
+     ["absent", "small_resnet-ensemble", "bin/train"]),
+    ("unfinished run", [ATTACK, "--run=unfinished"],
+     ["unfinished", "bin/train", "--resume"]),
+    ("another data set", [ATTACK, "--dataset=folder:{models}/images"],
+     ["small_resnet", "digits", "--model_path"]),
+    ("other configuration", ["--attack=cw", "--seed=3"],
+     ["seed 0, now 3", "--name", "--overwrite"]),
+    ("unfinished set", [ATTACK, "--eps=0.1", "--num_examples=64", "--batch_size=16",
+                        "--split=train", "--name=unfinished"],
+     ["unfinished", "--resume", "--overwrite"]),
+    ("no model file", [ATTACK, "--model_path={models}/absent.keras"],
+     ["absent.keras", "SavedModel"]),
+    ("unreadable model file", [ATTACK, "--model_path={models}/broken.keras"],
+     ["broken.keras", "damaged"]),
+    ("no model at all", [ATTACK, "--model_path={models}/images"], ["saved_model.pb"]),
+    ("probabilities", [ATTACK, "--model_path={models}/probabilities.keras"],
+     ["logits", "probabilities", "softmax"]),
+    ("class count", [ATTACK, "--model_path={models}/seven.keras"],
+     ["[8, 7]", "10 classes"]),
+    ("image shape", [ATTACK, "--model_path={models}/large.keras"],
+     ["[64, 64, 3]", "[32, 32, 3]", "--image_size"]),
+    ("no gradient", [ATTACK, "--model_path={models}/rounding"], ["gradient", "none"]),
+]
+REPORT = [
+    ("missing run", ["--runs=absent"], ["absent", "small_resnet", "bin/train"]),
+    ("no runs", ["--runs="], ["--model_path", "bin/train"]),
+    ("another data set", ["--runs=small_resnet", "--dataset=folder:{models}/images"],
+     ["small_resnet", "digits"]),
+    ("unknown attack", ["--attacks=fgsm,pdg"], ["pdg", "Did you mean 'pgd'"]),
+    ("eps out of range", ["--eps=2"], ["[0, 1]", "eps=2"]),
+    ("missing set", ["--adv_data=absent"], ["absent", "bin/make_adv"]),
+    ("training set", ["--adv_data=small_resnet-fgsm-eps0.1-train"],
+     ["test images", "--split=test"]),
+    ("corrupted set", ["--adv_data=corrupted-test"], ["corrupted", "--overwrite"]),
+    ("probabilities", ["--runs=", "--model_path={models}/probabilities.keras"],
+     ["logits", "softmax"]),
+    ("a run's name twice", ["--runs=small_resnet",
+                            "--model_path={models}/small_resnet.keras"],
+     ["small_resnet", "--model_path"]),
+    ("other results", ["--adv_data=", "--report_dir={models}/report"],
+     ["format 1", "Received: 0", "bin/report"]),
+]
+EXPORT = [
+    ("no run", [], ["--run"]),
+    ("missing run", ["--run=absent"], ["absent", "small_resnet", "bin/train"]),
+    ("missing report", ["--run=small_resnet", "--report_dir={models}"],
+     ["results.json", "bin/report"]),
+]
+CASES = {"train": TRAIN, "make_adv": MAKE_ADV, "report": REPORT, "export": EXPORT}
+
+
+class Rounding(keras.layers.Layer):
+    def call(self, images):
+        return tf.round(images * 255) / 255
+
+
+def classifier(*layers, size=32, classes=10):
+    return keras.Sequential([
+        keras.Input((size, size, 3)), keras.layers.AveragePooling2D(4),
+        keras.layers.Flatten(), keras.layers.Dense(classes), *layers])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, path):
+    """Models that cannot be attacked, images of another data set, and old results."""
+    root = tmp_path_factory.mktemp("models")
+    classifier(keras.layers.Softmax()).save(root / "probabilities.keras")
+    classifier(classes=7).save(root / "seven.keras")
+    classifier(size=64).save(root / "large.keras")
+    shutil.copy(path.elsewhere, root / "small_resnet.keras")
+    (root / "broken.keras").write_bytes(path.elsewhere.read_bytes()[:1000])
+    rounding = keras.Sequential([keras.Input((32, 32, 3)), Rounding(), classifier()])
+    saved_model.export_saved_model(rounding, root / "rounding")
+    for split in ("train", "test"):
+        for label in range(10):
+            folder = root / "images" / split / str(label)
+            folder.mkdir(parents=True)
+            image = tf.io.encode_png(tf.fill([32, 32, 3], tf.cast(label, tf.uint8)))
+            for i in range(2):
+                (folder / f"{i}.png").write_bytes(image.numpy())
+    (root / "report").mkdir()
+    (root / "report" / "results.json").write_text('{"format": 0}')
+    return root
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, path):
+    """A copy of the finished outputs with what kills and faults leave beside it."""
+    root = shutil.copytree(path.outputs, tmp_path_factory.mktemp("errors") / "outputs")
+    adv = root / "adv"
+    for split, source in (("train", "elsewhere-fgsm-eps0.1-train"),
+                          ("test", "small_resnet-cw-test")):
+        corrupted = shutil.copytree(adv / source, adv / f"corrupted-{split}")
+        (shard,) = corrupted.glob("*.tfrecord-00001-*")
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 1
+        shard.write_bytes(data)
+    for made in (adv / "small_resnet-fgsm-eps0.1-train", root / "runs" / "small_resnet"):
+        unfinished = shutil.copytree(made, made.with_name("unfinished"))
+        (unfinished / "config.json").unlink()
+    return root
+
+
+def tree(root):
+    return {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def results(outputs, models):
+    """(program, name) to its result; and what appeared or changed on the disk."""
+    before = tree(outputs)
+    found = {}
+    for binary, cases in CASES.items():
+        common = [f"--output_dir={outputs}"]
+        if binary != "export":
+            common.append("--dataset=digits")
+        if binary == "make_adv":
+            common.append("--run=small_resnet")
+        lines = [common + [flag.format(models=models) for flag in flags]
+                 for _, flags, _ in cases]
+        names = ["help", *(name for name, _, _ in cases)]
+        for name, result in zip(names, binaries.run_each(binary, [["--help"], *lines])):
+            found[binary, name] = result
+    after = tree(outputs)
+    changed = {p for p in {*before, *after} if before.get(p) != after.get(p)}
+    return found, changed
+
+
+@pytest.mark.parametrize("binary, name, wanted", [
+    pytest.param(binary, name, wanted, id=f"{binary}-{name}")
+    for binary, cases in CASES.items() for name, _, wanted in cases])
+def test_bad_input_is_one_line(results, binary, name, wanted):
+    result = results[0][binary, name]
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"{binary}: ")
+    assert not [part for part in wanted if part not in line], line
+
+
+def test_bad_input_leaves_nothing_behind(results):
+    assert not results[1]
+
+
+# === Programs of their own ===
+
+
+def test_a_data_set_that_cannot_be_downloaded(tmp_path):
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "TFDS_DATA_DIR": str(tmp_path)}
+    started = time.monotonic()
+    result = binaries.run("train", "--model=resnet50", f"--output_dir={tmp_path}/out",
+                          env={**os.environ, **nowhere})
+    assert time.monotonic() - started < 60  # 15 s, but for a busy machine.
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    for remedy in ("--data_dir", "--dataset=folder:PATH", "--dataset=digits"):
+        assert remedy in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_verbosity_shows_where_it_happened(tmp_path):
+    result = binaries.run("export", f"--output_dir={tmp_path}", "--run=absent",
+                          "--verbosity=1")
+    assert "Traceback" in result.stderr
+    assert "No finished run 'absent'" in result.stderr
+
+
+@pytest.mark.parametrize("binary", CASES)
+def test_help_is_the_manual(results, binary):
+    result = results[0][binary, "help"]
+    assert result.returncode == 0
+    assert not result.stderr
+    source = (binaries.BIN / binary).read_text()
+    first_line = source.split('"""')[1].splitlines()[0]
+    assert result.stdout.startswith(first_line)
+    assert "--output_dir" in result.stdout

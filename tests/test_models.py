@@ -1,0 +1,186 @@
+"""Models: every entry of the registry keeps the contract; sizes and refusals."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_advdefense.models import MODELS
+from tf_advdefense.models import build_model
+
+# At 32x32x3 and 10 classes.
+PARAMETERS = {
+    "resnet50": 23_608_202,
+    "resnet50_cifar": 23_573_962,
+    "alexnet": 4_361_034,
+    "small_resnet": 309_994,
+}
+SHAPE = (32, 32, 3)
+registered = pytest.mark.parametrize("name", MODELS)
+residual = pytest.mark.parametrize(
+    "name", ["resnet50", "resnet50_cifar", "small_resnet"]
+)
+
+
+@functools.cache
+def built(name, policy="float32"):
+    """A large model takes seconds to build: one for the whole session."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        keras.utils.set_random_seed(3)
+        return build_model(name, SHAPE, 10)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).random((2, *SHAPE), np.float32)
+
+
+def layers_of(model, kind):
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+# === Every entry of the registry ===
+
+
+@registered
+def test_number_of_parameters(name):
+    assert built(name).count_params() == PARAMETERS[name]
+
+
+def test_every_entry_is_pinned():
+    assert PARAMETERS.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize(
+    "name, side, hyper, number",
+    [
+        ("alexnet", 62, {}, 5_671_754),
+        ("alexnet", 64, {}, 20_344_650),
+        ("small_resnet", 32, {"width": 16}, 78_714),
+    ],
+)
+def test_number_of_parameters_of_variants(name, side, hyper, number):
+    assert build_model(name, (side, side, 3), 10, **hyper).count_params() == number
+
+
+@registered
+def test_logits_and_their_gradient(name, images):
+    model = built(name)
+    inputs = tf.constant(images)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        logits = model(inputs)
+    gradient = tape.gradient(logits, inputs)
+    assert logits.shape == (2, 10) and logits.dtype == tf.float32
+    assert np.isfinite(logits).all() and np.isfinite(gradient).all()
+    assert np.abs(gradient).max(axis=(1, 2, 3)).all()
+    # Neither probabilities nor their logarithms.
+    assert np.abs(np.sum(logits, -1) - 1).min() > 1e-3
+    assert np.abs(np.sum(np.exp(logits), -1) - 1).min() > 1e-3
+
+
+@registered
+def test_normalisation_is_inside(name):
+    model = built(name)
+    first = keras.Model(model.inputs, model.layers[1].output)
+    black_and_white = np.stack([np.zeros(SHAPE), np.ones(SHAPE)]).astype(np.float32)
+    black, white = first.predict_on_batch(black_and_white)
+    np.testing.assert_array_equal(black, -1)
+    np.testing.assert_array_equal(white, 1)
+
+
+@registered
+def test_saved_equals_loaded(name, images, tmp_path):
+    model = built(name)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(loaded(images), model(images))
+
+
+@registered
+def test_mixed_precision_ends_in_float32(name):
+    model = built(name, "mixed_bfloat16")
+    convolution = layers_of(model, keras.layers.Conv2D)[0]
+    assert convolution.compute_dtype == "bfloat16"
+    assert convolution.kernel.dtype == "float32"
+    assert model.output.dtype == "float32" and model.output.shape == (None, 10)
+    assert model.count_params() == PARAMETERS[name]
+
+
+@registered
+def test_kernels_start_from_he(name):
+    for layer in layers_of(built(name), keras.layers.Conv2D):
+        kernel = np.asarray(layer.kernel)
+        spread = np.sqrt(2 / np.prod(kernel.shape[:-1]))
+        assert kernel.std() == pytest.approx(spread, rel=0.1), layer.name
+
+
+# === Residual networks ===
+
+
+@residual
+def test_batch_normalisation_starts_as_the_identity(name):
+    norms = layers_of(built(name), keras.layers.BatchNormalization)
+    blocks = len(layers_of(built(name), keras.layers.Add))
+    gammas = [np.unique(layer.gamma) for layer in norms]
+    assert all(layer.momentum == 0.9 for layer in norms)
+    assert sum(gamma.tolist() == [0.0] for gamma in gammas) == blocks
+    assert sum(gamma.tolist() == [1.0] for gamma in gammas) == len(norms) - blocks
+
+
+@residual
+def test_zero_gamma_ends_the_residual_branch(name):
+    norms = layers_of(built(name), keras.layers.BatchNormalization)
+    zero = {n.output.name for n in norms if not np.any(n.gamma)}
+    for add in layers_of(built(name), keras.layers.Add):
+        assert sum(branch.name in zero for branch in add.input) == 1, add.name
+
+
+def test_resolution_of_the_last_stage():
+    sides = {}
+    for name in ("resnet50", "resnet50_cifar", "small_resnet"):
+        (pool,) = layers_of(built(name), keras.layers.GlobalAveragePooling2D)
+        sides[name] = pool.input.shape[1]
+    assert sides == {"resnet50": 1, "resnet50_cifar": 4, "small_resnet": 8}
+
+
+# === keras:NAME and refusals ===
+
+
+def test_any_model_of_keras_applications(images):
+    model = build_model("keras:MobileNetV2", SHAPE, 7)
+    logits = model(images)
+    assert logits.shape == (2, 7) and np.abs(np.sum(logits, -1) - 1).min() > 1e-3
+    assert model.layers[1].name == "centre"
+
+
+def test_own_preprocessing_is_left_out():
+    model = build_model("keras:MobileNetV3Small", SHAPE, 7)
+    assert len(layers_of(model, keras.layers.Rescaling)) == 1
+
+
+@pytest.mark.parametrize(
+    "name, side, hyper, message",
+    [
+        ("resnet51", 32, {}, "Unknown model 'resnet51'. Known: resnet50, "),
+        ("keras:ResNet51", 32, {}, "Unknown model 'keras:ResNet51'. Known: ResNet50"),
+        ("keras:backend", 32, {}, "Unknown model 'keras:backend'. Known: "),
+        ("alexnet", 15, {}, "at least 16x16. Received: 15x15. Up-sample them with "),
+        ("keras:VGG16", 8, {}, "of shape (8, 8, 3): "),
+        ("keras:VGG16", 32, {"widht": 2}, "keras:VGG16 cannot be built"),
+        ("small_resnet", 32, {"widht": 2}, "no argument 'widht'. Known: width."),
+        ("resnet50", 32, {"width": 2}, "no argument 'width'. Known: none."),
+        ("small_resnet", 32, {"width": 0}, "`width` must be a positive integer."),
+        ("small_resnet", 32, {"width": 1.5}, "positive integer. Received: width=1.5"),
+    ],
+)
+def test_refusals(name, side, hyper, message):
+    with pytest.raises(ValueError) as error:
+        build_model(name, (side, side, 3), 10, **hyper)
+    assert message in str(error.value) and "\n" not in str(error.value)
