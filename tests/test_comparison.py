@@ -37,7 +37,8 @@ def adv_set(name="a-fgsm-test", source_sha256="1" * 64, digest="0", **request):
     request = {
         "source": "a", "source_sha256": source_sha256, "attack": "fgsm", "norm": "inf",
         "kind": "fixed-eps", "params": {"eps": 0.3, "norm": "inf"}, "eps_text": "0.3",
-        "split": "test", "targeted": False, "target": None, **request}
+        "split": "test", "targeted": False, "target": None, "store": "float32",
+        **request}
     config = {"request": request, "num_examples": 12, "files": {"shard": digest}}
     return adversarial_sets.AdversarialSet(name, pathlib.Path(name), config)
 
@@ -196,7 +197,7 @@ def test_measurements_are_what_evaluation_says(tmp_path, model, data):
 @pytest.mark.parametrize("differing, attacked_anew", [
     ({}, 0), ({"num_examples": 9}, 1), ({"labels": "predicted"}, 1),
     ({"targeted": True, "target": "random"}, 1), ({"params": {"eps": 0.3}}, 1),
-    ({"source_sha256": "2" * 64}, 1)])
+    ({"source_sha256": "2" * 64}, 1), ({"store": "uint8"}, 1)])
 def test_a_set_that_holds_the_white_box_attack_spares_it(data, differing, attacked_anew):
     attack = attacks.make_attack("fgsm")
     same = {"params": comparison.json_hyper(attack), "labels": "true",

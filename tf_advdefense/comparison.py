@@ -133,6 +133,7 @@ def _covers(config, target, attack, count):
             and request["attack"] == attack.name
             and request["params"] == json_hyper(attack)
             and request["labels"] == "true" and not request["targeted"]
+            and request["store"] == "float32"  # rounded images are weaker
             and request["num_examples"] >= count)
 
 
