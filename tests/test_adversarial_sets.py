@@ -138,6 +138,8 @@ def test_the_config_describes_the_set(tmp_path):
     assert adv.name == NAME and adv.directory == tmp_path / "adv" / NAME
     assert adv.config["num_examples"] == 10
     assert adv.config["success_rate"] == 0.75
+    means = {norm: examples[norm][1:4].mean() for norm in ("l0", "l1", "l2", "linf")}
+    assert adv.config["mean_norms"] == pytest.approx(means)
     assert adv.config["image_shape"] == list(SHAPE)
     assert adv.config["class_names"] == CLASSES
     assert adv.config["passes"] == 2
@@ -152,7 +154,8 @@ def test_the_config_describes_the_set(tmp_path):
 def test_no_success_rate_where_nothing_was_right(tmp_path):
     examples = make_examples()
     examples["clean_prediction"] = (examples["label"] + 1) % 3
-    assert make_set(tmp_path, examples).config["success_rate"] is None
+    config = make_set(tmp_path, examples).config
+    assert config["success_rate"] is None and config["mean_norms"] is None
 
 
 @pytest.mark.parametrize("store", ["float32", "uint8"])

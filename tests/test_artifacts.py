@@ -437,6 +437,22 @@ def test_missing_and_damaged_results(tmp_path):
         results_format.load_results(tmp_path)
 
 
+def test_a_measurement_is_kept_until_it_is_damaged(tmp_path):
+    record = {"key": "a-fgsm-1", "correct": 3, "interval": [0.1, 0.5], "eps": None}
+    arrays = {"a-fgsm-1/ok": np.array([True, False]), "a-fgsm-1/index": np.arange(2)}
+    assert results_format.stored(tmp_path, "a-fgsm-1") is None
+    results_format.store(tmp_path, record, arrays)
+    back, back_arrays = results_format.stored(tmp_path, "a-fgsm-1")
+    assert back == record and set(back_arrays) == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back_arrays[name], array)
+    assert names(tmp_path) == ["a-fgsm-1.npz"]
+    (tmp_path / "a-fgsm-1.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="damaged.*Remove it and measure") as error:
+        results_format.stored(tmp_path, "a-fgsm-1")
+    one_line(error)
+
+
 def test_results_are_read_without_tensorflow():
     script = (
         "import sys; import tf_advdefense.artifacts.results\n"

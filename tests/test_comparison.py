@@ -198,7 +198,8 @@ def test_measurements_are_what_evaluation_says(tmp_path, model, data):
     ({}, 0), ({"num_examples": 9}, 1), ({"labels": "predicted"}, 1),
     ({"targeted": True, "target": "random"}, 1), ({"params": {"eps": 0.3}}, 1),
     ({"source_sha256": "2" * 64}, 1), ({"store": "uint8"}, 1)])
-def test_a_set_that_holds_the_white_box_attack_spares_it(data, differing, attacked_anew):
+def test_a_set_that_holds_the_white_box_attack_spares_it(
+        data, differing, attacked_anew):
     attack = attacks.make_attack("fgsm")
     same = {"params": comparison.json_hyper(attack), "labels": "true",
             "num_examples": 10, **differing}

@@ -113,14 +113,14 @@ REPORT = [
     ("a run's name twice", ["--runs=small_resnet",
                             "--model_path={models}/small_resnet.keras"],
      ["small_resnet", "--model_path"]),
-    ("other results", ["--adv_data=", "--report_dir={models}/report"],
-     ["format 1", "Received: 0", "bin/report"]),
 ]
 EXPORT = [
     ("no run", [], ["--run"]),
     ("missing run", ["--run=absent"], ["absent", "small_resnet", "bin/train"]),
     ("missing report", ["--run=small_resnet", "--report_dir={models}"],
      ["results.json", "bin/report"]),
+    ("other results", ["--run=small_resnet", "--report_dir={models}/report"],
+     ["format 1", "Received: 0", "bin/report"]),
 ]
 CASES = {"train": TRAIN, "make_adv": MAKE_ADV, "report": REPORT, "export": EXPORT}
 

@@ -586,7 +586,8 @@ def test_reporting_imports_no_tensorflow():
 
 def test_terminal_tables_have_every_cell_of_figure_4(data):
     results, _ = data
-    blocks = dict(block.split("\n", 1) for block in render_tables(results).split("\n\n"))
+    blocks = dict(block.split("\n", 1)
+                  for block in render_tables(results).split("\n\n"))
     for protocol in protocols.protocols(results):
         rows = {line.split()[0]: line
                 for line in blocks[protocol.title.replace("`", "")].splitlines()}

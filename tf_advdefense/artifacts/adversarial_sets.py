@@ -131,8 +131,9 @@ def finish_set(directory, name, split, n, class_names, image_shape, store, confi
         config: dict of JSON values ("passes", "seconds", "versions", ...). Added are
             `num_examples`; `success_rate`, the share of the images correctly
             classified when clean that are misclassified now, to whichever class (null
-            if there is none); `image_shape`, `class_names` and `files`, the SHA-256
-            of each.
+            if there is none), and `mean_norms`, the perturbations' mean norms over
+            those (null if there are none); `image_shape`, `class_names` and `files`,
+            the SHA-256 of each.
 
     Raises:
         ValueError: shards are missing.
@@ -145,13 +146,14 @@ def finish_set(directory, name, split, n, class_names, image_shape, store, confi
             f"{directory} lacks {len(missing)} of {n} shards, first {missing[0]}. "
             "Craft them with --resume."
         )
-    shards = [_read_classes(path) for path in paths]
+    shards = [_read_scalars(path) for path in paths]
     _write_metadata(paths, split, class_names, image_shape, store, shards)
+    scalars = {key: np.concatenate([s[key] for s in shards]) for key in shards[0]}
     files.finish(
         directory,
         {
-            "num_examples": sum(len(shard["label"]) for shard in shards),
-            "success_rate": _success_rate(shards),
+            "num_examples": len(scalars["label"]),
+            **_success(scalars),
             "image_shape": list(image_shape),
             "class_names": list(class_names),
             **config,
@@ -279,20 +281,26 @@ def _serialize(features, example):
     return message.SerializeToString(deterministic=True)
 
 
-def _read_classes(path):
-    """Returns {"label": [n], "clean_prediction": [n], "prediction": [n]} of a shard."""
-    scalar = tf.io.FixedLenFeature([], tf.int64)
+def _read_scalars(path):
+    """Returns {name: [n]} of a shard's classes and norms."""
     records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
-    classes = tf.io.parse_example(records, dict.fromkeys(_CLASSES, scalar))
-    return {key: value.numpy() for key, value in classes.items()}
+    whole = tf.io.FixedLenFeature([], tf.int64)
+    real = tf.io.FixedLenFeature([], tf.float32)
+    spec = dict.fromkeys(_CLASSES, whole) | dict.fromkeys(_NORMS, real)
+    return {k: v.numpy() for k, v in tf.io.parse_example(records, spec).items()}
 
 
-def _success_rate(shards):
-    label, before, after = (
-        np.concatenate([shard[key] for shard in shards]) for key in _CLASSES
-    )
+def _success(scalars):
+    """The rate among the correctly classified, and the mean norms that it took."""
+    label, before, after = (scalars[key] for key in _CLASSES)
     correct = before == label
-    return float(np.mean(after[correct] != label[correct])) if correct.any() else None
+    fooled = correct & (after != label)
+    return {
+        "success_rate": float(fooled.sum() / correct.sum()) if correct.any() else None,
+        "mean_norms": {norm: float(scalars[norm][fooled].mean()) for norm in _NORMS}
+        if fooled.any()
+        else None,
+    }
 
 
 def _write_metadata(paths, split, class_names, image_shape, store, shards):

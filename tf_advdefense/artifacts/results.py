@@ -17,6 +17,7 @@ TensorFlow, and so does whoever only reads results.
 """
 
 import io
+import json
 import math
 import pathlib
 
@@ -106,6 +107,37 @@ def load_results(directory):
     return results, _read_arrays(directory / "per_example.npz")
 
 
+def store(directory, record, arrays):
+    """Keeps one measurement for any later report, whole or not at all.
+
+    Args:
+        directory: of the store; has a file per key.
+        record: a record of the format above.
+        arrays: its per-example arrays by "KEY/NAME".
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, allow_pickle=False, record=np.array(json.dumps(record)), **arrays)
+    files.write_bytes(_stored_path(directory, record["key"]), buffer.getvalue())
+
+
+def stored(directory, key):
+    """Returns (record, arrays) as they were stored under `key`, or None.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = _stored_path(directory, key)
+    if not path.exists():
+        return None
+    arrays = _read_arrays(path)
+    return json.loads(str(arrays.pop("record"))), arrays
+
+
+def _stored_path(directory, key):
+    return pathlib.Path(directory) / f"{key}.npz"
+
+
 def _check(results):
     keys = [record.get("key") for record in results["records"]]
     twice = sorted({key for key in keys if keys.count(key) > 1})
@@ -130,5 +162,6 @@ def _read_arrays(path):
             return dict(arrays)
     except Exception as error:  # NumPy lets through what zipfile and zlib raise.
         raise ValueError(
-            f"{path} is missing or damaged ({error}). Measure again with bin/report."
+            f"{path} is missing or damaged ({error}). Remove it and measure again with "
+            "bin/report."
         ) from error

@@ -16,8 +16,7 @@ def _table(title, table):
     rows = [[_header(cell) for cell in table.header],
             *([row[0].text.strip("`"), *map(_cell, row[1:])] for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join([row[0].ljust(widths[0]),
-                        *(text.rjust(width) for text, width in zip(row[1:], widths[1:]))])
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
              for row in rows]
     return "\n".join([title.replace("`", ""), *lines])
 
