@@ -22,7 +22,8 @@ To add one: a function under `contract`, and an entry of ATTACKS.
 """
 
 import dataclasses
-from typing import Any, Callable
+import math
+from typing import Callable
 
 from tf_advdefense.attacks import carlini_wagner
 from tf_advdefense.attacks import gradient
@@ -40,16 +41,15 @@ class Attack:
       function: the attack.
       kind: "fixed-eps", "minimal-norm", "score-based" or "decision-based".
       paper: its source.
-      cost: the input gradients it takes per image at most, from its hyperparameters.
-      stages: the module with its `init`, `advance` and `finish`, if it stops per image.
+      cost: the forward and the backward passes it takes per image at most, a pair, from
+        its hyperparameters.
       hyper: every hyperparameter.
     """
 
     function: Callable
     kind: str
     paper: str
-    cost: Callable[[dict], int]
-    stages: Any = None
+    cost: Callable[[dict], tuple]
     hyper: dict = dataclasses.field(default_factory=dict)
 
     def __call__(self, model_fn, x, y=None, *args, **kwargs):
@@ -70,29 +70,34 @@ class Attack:
         return self.hyper.get("norm", self.function.norms[0])
 
     @property
+    def stages(self):
+        """Its `stages.Stages`, or None where it does not stop per image."""
+        return getattr(self.function, "stages", None)
+
+    @property
     def passes(self):
-        """The input gradients it takes per image, at most."""
+        """The forward and the backward passes it takes per image, at most."""
         return self.cost(self.hyper)
 
 
-def _iterations(hyper):
-    return hyper["nb_iter"]
+def _gradients(*names):
+    """The cost of as many input gradients as the product of these hyperparameters."""
+    return lambda hyper: (math.prod(hyper[name] for name in names),) * 2
 
 
 ATTACKS = {
-    "fgsm": Attack(gradient.fgsm, "fixed-eps", "arXiv:1412.6572", lambda hyper: 1),
-    "bim": Attack(gradient.bim, "fixed-eps", "arXiv:1607.02533", _iterations),
-    "pgd": Attack(gradient.pgd, "fixed-eps", "arXiv:1706.06083", _iterations),
-    "mim": Attack(gradient.mim, "fixed-eps", "arXiv:1710.06081", _iterations),
+    "fgsm": Attack(gradient.fgsm, "fixed-eps", "arXiv:1412.6572", _gradients()),
+    "bim": Attack(gradient.bim, "fixed-eps", "arXiv:1607.02533", _gradients("nb_iter")),
+    "pgd": Attack(gradient.pgd, "fixed-eps", "arXiv:1706.06083", _gradients("nb_iter")),
+    "mim": Attack(gradient.mim, "fixed-eps", "arXiv:1710.06081", _gradients("nb_iter")),
     "cw": Attack(
         carlini_wagner.cw,
         "minimal-norm",
         "arXiv:1608.04644",
-        lambda hyper: hyper["binary_search_steps"] * hyper["max_iterations"],
-        stages=carlini_wagner,
+        _gradients("binary_search_steps", "max_iterations"),
     ),
     "sparse_l1": Attack(
-        sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _iterations
+        sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")
     ),
 }
 

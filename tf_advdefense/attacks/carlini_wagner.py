@@ -18,58 +18,17 @@ at distance zero ends the search; and the iterate that triggers the abort counts
 
 import tensorflow as tf
 
-from tf_advdefense.attacks.contract import contract
+from tf_advdefense.attacks import losses
+from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import counters
+from tf_advdefense.attacks.stages import loop
+from tf_advdefense.attacks.stages import select
+from tf_advdefense.attacks.stages import staged
+from tf_advdefense.attacks.stages import where
 
 _UNBOUNDED = 1e10  # the upper end of the binary search, and the distance of a failure
 _ABORT = 0.9999  # a loss that did not fall below this part of the last checked one
-
-
-@contract(norms=(2,))
-def cw(
-    model_fn,
-    x,
-    y=None,
-    targeted=False,
-    clip_min=0.0,
-    clip_max=1.0,
-    seed=0,
-    index=None,
-    *,
-    binary_search_steps=5,
-    max_iterations=1000,
-    abort_early=True,
-    confidence=0.0,
-    initial_const=1e-2,
-    learning_rate=5e-3,
-):
-    """Carlini and Wagner 2016 (arXiv:1608.04644), sections V and VI.A, f_6.
-
-    Args:
-      binary_search_steps: how often the constant c of `distance^2 + c * f` is tried.
-      max_iterations: Adam steps for each of them.
-      abort_early: leave a search step when a tenth of it lowers the loss by less than
-        0.01 %.
-      confidence: the margin by which the wrong logit must lead.
-      initial_const: the first c; ten times as much after a failure, until a success.
-      learning_rate: of Adam, in the space of arctanh.
-    """
-    settings = dict(
-        targeted=targeted,
-        clip_min=clip_min,
-        clip_max=clip_max,
-        binary_search_steps=binary_search_steps,
-        max_iterations=max_iterations,
-        abort_early=abort_early,
-        confidence=confidence,
-        initial_const=initial_const,
-        learning_rate=learning_rate,
-    )
-    (state,) = tf.while_loop(
-        lambda state: tf.reduce_any(~state["done"]),
-        lambda state: [advance(model_fn, state, settings)],
-        [init(model_fn, x, y, seed, index, settings)],
-    )
-    return finish(state, settings)
 
 
 def init(model_fn, x, y, seed, index, settings):
@@ -92,8 +51,7 @@ def init(model_fn, x, y, seed, index, settings):
         "lower": like,
         "upper": like + _UNBOUNDED,
         "search_step": tf.cast(like, tf.int32),
-        "passes": tf.cast(like, tf.int32),
-        "done": tf.cast(like, tf.bool),
+        **counters(x),
         **_fresh_search(zeros, like),
     }
 
@@ -115,33 +73,31 @@ def advance(model_fn, state, settings):
     """Runs a tenth of a search step, the span of the early abort, on every image.
 
     Returns:
-      the new state; rows that are `done` keep theirs, `passes` counts the gradients.
+      the new state; rows that are `done` keep theirs.
     """
     span = max(1, settings["max_iterations"] // 10)
-    return tf.while_loop(
-        lambda i, state: (i < span) & tf.reduce_any(~state["done"]),
-        lambda i, state: (i + 1, _iterate(model_fn, state, settings)),
-        (0, state),
-    )[1]
+    return loop(lambda state: _iterate(model_fn, state, settings), state, span)
 
 
 def finish(state, settings):
     """The closest fooling image of each row, or the row's own image."""
     moved = (state["best_distance"] > 0) & (state["best_distance"] < _UNBOUNDED)
     best = tf.clip_by_value(state["best"], settings["clip_min"], settings["clip_max"])
-    return _where(moved, best, state["image"])
+    return where(moved, best, state["image"])
 
 
 def _iterate(model_fn, state, settings):
     point, gradient = _evaluate(model_fn, state, settings)
     new = {**state, **_record(state, point), **_adam(state, gradient, settings)}
-    new["passes"] += 1
+    new["forwards"] += 1
+    new["backwards"] += 1
+    new["fooled"] = new["best_distance"] < _UNBOUNDED
     stopped, new["checked_loss"] = _early_abort(state, point["loss"], settings)
     ended = stopped | (new["iteration"] >= settings["max_iterations"])
-    new = _select(ended, _next_search(new, settings), new)
+    new = select(ended, _next_search(new, settings), new)
     # No image is closer than the image itself.
     new["done"] |= new["best_distance"] <= 0
-    return _select(state["done"], state, new)
+    return select(state["done"], state, new)
 
 
 def _evaluate(model_fn, state, settings):
@@ -155,25 +111,18 @@ def _evaluate(model_fn, state, settings):
         origin = (tf.tanh(state["start"]) + 1) / 2 * scale + clip_min
         axes = list(range(1, len(images.shape)))
         distance = tf.reduce_sum((images - origin) ** 2, axes)
-        lead = _lead(model_fn(images), state["label"], settings["targeted"])
+        lead = losses.margin(state["label"], model_fn(images))
+        lead = -lead if settings["targeted"] else lead
         loss = state["const"] * tf.nn.relu(settings["confidence"] - lead) + distance
     point = {"images": images, "distance": distance, "loss": loss}
     point["success"] = lead > settings["confidence"]
     return point, tape.gradient(loss, modifier)
 
 
-def _lead(logits, label, targeted):
-    """By how much the wrong logit exceeds the right one, or the target the others."""
-    own = tf.one_hot(label, logits.shape[-1], on_value=True, off_value=False)
-    labelled = tf.gather(logits, label, batch_dims=1)
-    other = tf.reduce_max(tf.where(own, logits.dtype.min, logits), axis=1)
-    return labelled - other if targeted else other - labelled
-
-
 def _record(state, point):
     closer = point["success"] & (point["distance"] < state["best_distance"])
     return {
-        "best": _where(closer, point["images"], state["best"]),
+        "best": where(closer, point["images"], state["best"]),
         "best_distance": tf.where(closer, point["distance"], state["best_distance"]),
         "success": state["success"] | point["success"],
     }
@@ -186,7 +135,7 @@ def _adam(state, gradient, settings):
     rate = settings["learning_rate"] * tf.sqrt(1 - 0.999**t) / (1 - 0.9**t)
     moment = 0.9 * state["moment"] + 0.1 * gradient
     square = 0.999 * state["square"] + 0.001 * gradient**2
-    step = _column(rate, moment) * moment / (tf.sqrt(square) + 1e-8)
+    step = column(rate, moment) * moment / (tf.sqrt(square) + 1e-8)
     return {
         "iteration": iteration,
         "moment": moment,
@@ -227,15 +176,24 @@ def _next_search(state, settings):
     }
 
 
-def _select(mask, state, other):
-    return {key: _where(mask, state[key], other[key]) for key in state}
+@staged(norms=(2,), stages=Stages(init, advance, finish))
+def cw(
+    *,
+    binary_search_steps=5,
+    max_iterations=1000,
+    abort_early=True,
+    confidence=0.0,
+    initial_const=1e-2,
+    learning_rate=5e-3,
+):
+    """Carlini and Wagner 2016 (arXiv:1608.04644), sections V and VI.A, f_6.
 
-
-def _where(mask, a, b):
-    # Never a blend: NaN times zero is NaN.
-    return tf.where(_column(mask, a), a, b)
-
-
-def _column(values, like):
-    """`[batch]` reshaped to broadcast over the axes of `like`."""
-    return tf.reshape(values, [-1] + [1] * (len(like.shape) - 1))
+    Args:
+      binary_search_steps: how often the constant c of `distance^2 + c * f` is tried.
+      max_iterations: Adam steps for each of them.
+      abort_early: leave a search step when a tenth of it lowers the loss by less than
+        0.01 %.
+      confidence: the margin by which the wrong logit must lead.
+      initial_const: the first c; ten times as much after a failure, until a success.
+      learning_rate: of Adam, in the space of arctanh.
+    """

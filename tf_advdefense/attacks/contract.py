@@ -8,7 +8,9 @@
 `contract` hands the function checked tensors (float32 images, int64 labels, never
 None, int64 indices, the seed as an int64 scalar) and a `model_fn` in inference mode,
 and gives back a finite result that no gradient flows through. Everything keyword-only
-is a hyperparameter.
+is a hyperparameter: one whose default is a bool, a whole number or a text takes only
+the like, and numbers of iterations or draws start at 1. A function's attribute `check`,
+called with all of them, may refuse values.
 
 `compute_gradient` is CleverHans' compiled gradient of the cross-entropy; it stays bound
 to one function per model (`inference`), because a new one would be traced anew.
@@ -17,6 +19,7 @@ to one function per model (`inference`), because a new one would be traced anew.
 import difflib
 import functools
 import inspect
+import numbers
 import weakref
 
 from cleverhans.tf2.utils import compute_gradient
@@ -67,6 +70,7 @@ def contract(norms):
             return tf.stop_gradient(tf.where(tf.math.is_finite(adv), adv, x))
 
         attack.norms = norms
+        attack.__signature__ = inspect.Signature([*_CONVENTION, *_hyper(core)])
         return attack
 
     return decorate
@@ -74,12 +78,25 @@ def contract(norms):
 
 def defaults(attack):
     """The hyperparameters of an attack function and their defaults, as a dict."""
+    return {p.name: p.default for p in _hyper(attack)}
+
+
+def _hyper(attack):
     parameters = inspect.signature(attack).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _convention(
+    model_fn, x, y=None, targeted=False, clip_min=0.0, clip_max=1.0, seed=0, index=None
+):
+    """How every attack is called."""
+
+
+_CONVENTION = inspect.signature(_convention).parameters.values()
 
 
 def check_hyper(attack, hyper):
-    """Raises ValueError for an unknown hyperparameter, norm or an eps out of range."""
+    """Raises ValueError for an unknown hyperparameter, or a value that it cannot take."""
     known = defaults(attack)
     for name, value in hyper.items():
         if name not in known:
@@ -87,13 +104,27 @@ def check_hyper(attack, hyper):
                 f"`{attack.__name__}` has no hyperparameter {name!r}. "
                 f"{nearest(name, known)}Known: {', '.join(known)}."
             )
-        if isinstance(value, str):  # None takes a text, but command lines give them.
-            raise ValueError(
-                f"`{name}` must be a value like its default, {known[name]!r}. "
-                f"Received: {name}={value!r}."
-            )
+        _check_kind(name, value, known[name])
     values = {**known, **hyper}
     _check_ball(values.get("eps", 0), values.get("norm", attack.norms[0]), attack.norms)
+    if hasattr(attack, "check"):
+        attack.check(**values)
+
+
+def _check_kind(name, value, default):
+    """Values are of their default's kind; None stands for any but a text."""
+    if isinstance(default, str | bool):
+        fits = isinstance(value, type(default))
+    elif isinstance(default, int):
+        fits = isinstance(value, numbers.Integral) and value >= 1
+    else:
+        fits = not isinstance(value, str)
+    if not fits:
+        least = " from 1 on" if type(default) is int else ""
+        raise ValueError(
+            f"`{name}` must be a value like its default, {default!r}{least}. "
+            f"Received: {name}={value!r}."
+        )
 
 
 def _check_ball(eps, norm, norms):
@@ -102,6 +133,8 @@ def _check_ball(eps, norm, norms):
             f"`norm` must be {' or '.join(str(known) for known in norms)}. "
             f"Received: norm={norm!r}."
         )
+    if eps is None:
+        return
     if norm == np.inf and not 0 <= eps <= 1:
         raise ValueError(
             f"`eps` must be in [0, 1]. Received: eps={eps}. "
@@ -125,14 +158,42 @@ def inference(model_fn):
     It does not keep the model alive: whoever uses it holds the model, too.
 
     Args:
-      model_fn: a keras.Model, or any function from images to logits, returned as is.
+      model_fn: a keras.Model, or any function from images to logits, returned as is; or
+        a list of them, which becomes one function (`joint`).
     """
+    if isinstance(model_fn, (list, tuple)):
+        return joint(*(inference(member) for member in model_fn))
     if not isinstance(model_fn, keras.Model):
         return model_fn
     if model_fn not in _INFERENCE:
         model = weakref.ref(model_fn)  # a strong one would keep every model alive
         _INFERENCE[model_fn] = lambda images: model()(images, training=False)
     return _INFERENCE[model_fn]
+
+
+@functools.lru_cache(maxsize=8)  # The same function again: nothing is traced anew.
+def joint(*model_fns):
+    """Several models as one: its logits are the mean of their log-probabilities.
+
+    Attacks on a loss do not attack these logits, but the mean of the models' losses
+    (see `losses`); they find the models in `members`.
+    """
+
+    def model_fn(x):
+        return joint_logits([member(x) for member in model_fns])
+
+    model_fn.members = model_fns
+    return model_fn
+
+
+def joint_logits(logits):
+    """The mean log-probabilities of a list of logits, `[n, classes]` each."""
+    return sum(tf.nn.log_softmax(each) for each in logits) / len(logits)
+
+
+def members(model_fn):
+    """The models of a joint one; any other model alone."""
+    return getattr(model_fn, "members", (model_fn,))
 
 
 @tf.function(autograph=False)

@@ -61,7 +61,7 @@ def craft_batches(
       dicts of arrays with a row per image: `image` (float32, adversarial), `label`,
       `clean_index`, `clean_prediction` and `prediction` (int64), the perturbation's
       `l0` (changed values), `l1`, `l2` and `linf` (float32), and `passes` (int64,
-      the input gradients taken).
+    x
 
     Raises:
       ValueError: in one line, for arrays that do not fit together or values out of
@@ -85,7 +85,7 @@ def craft_batches(
         goal = labels[rows] if attack_labels == "true" else clean_prediction
         goal = goal if targets is None else targets[rows]
         batch = (pad(clean), pad(goal), pad(index[rows]))
-        adv, passes = _run(logits_fn, attack, batch, len(clean), seed, settings, report)
+        adv, *passes = _run(logits_fn, attack, batch, len(clean), seed, settings, report)
         prediction = predict(logits_fn, adv).numpy()[: len(clean)]
         adv = adv[: len(clean)]
         reached = prediction == goal
@@ -98,7 +98,8 @@ def craft_batches(
             "clean_prediction": clean_prediction,
             "prediction": prediction,
             **norms(adv, clean),
-            "passes": passes[: len(clean)],
+            "forwards": passes[0][: len(clean)],
+            "backwards": passes[1][: len(clean)],
         }
 
 
@@ -111,8 +112,9 @@ def craft(model_fn, attack, images, labels, index=None, **settings):
 def estimate(model_fn, attack, images, *, batch_size=128):
     """`(passes, seconds)` that an attack on all `images` takes at most.
 
-    Passes are input gradients per image. One batch's compiled gradient is timed after
-    a first, untimed one; attacks that stop per image mostly need much less.
+    `passes` are forward and backward passes per image. One batch's compiled gradient
+    and, for attacks that go forward more often than back, its forward pass are timed
+    after a first, untimed call; attacks that stop per image mostly need much less.
 
     Raises:
       ValueError: in one line, for a model without gradients.
@@ -122,12 +124,21 @@ def estimate(model_fn, attack, images, *, batch_size=128):
     x, y, _ = check_inputs(
         logits_fn, x, None, targeted=False, clip_min=0.0, clip_max=1.0, index=None
     )
-    for _ in range(2):
-        start = time.perf_counter()
-        compute_gradient(logits_fn, cross_entropy, x, y, False).numpy()
-        seconds = time.perf_counter() - start
-    batches = -(-len(images) // batch_size)
-    return attack.passes, attack.passes * batches * seconds
+    forwards, backwards = attack.passes
+    seconds = backwards and backwards * _timed(
+        lambda: compute_gradient(logits_fn, cross_entropy, x, y, False)
+    )
+    if forwards > backwards:
+        seconds += (forwards - backwards) * _timed(lambda: predict(logits_fn, x))
+    return attack.passes, seconds * -(-len(images) // batch_size)
+
+
+def _timed(function):
+    """The seconds of a second call."""
+    function()
+    start = time.perf_counter()
+    function().numpy()
+    return time.perf_counter() - start
 
 
 def norms(adv, clean):
@@ -143,12 +154,12 @@ def norms(adv, clean):
 
 
 def _run(model_fn, attack, batch, count, seed, settings, report):
-    """The adversarial images of a padded batch and the gradients each has taken."""
+    """A padded batch's adversarial images, and the passes that each has taken."""
     if attack.stages is not None:
         return _run_stages(model_fn, attack, batch, count, seed, settings, report)
     x, y, index = batch
     adv = attack(model_fn, x, y, seed=seed, index=index, **settings)
-    return adv.numpy(), np.full(len(x), attack.passes)
+    return adv.numpy(), *(np.full(len(x), passes) for passes in attack.passes)
 
 
 def _run_stages(model_fn, attack, batch, count, seed, settings, report):
@@ -157,18 +168,20 @@ def _run_stages(model_fn, attack, batch, count, seed, settings, report):
     state = attack.stages.init(model_fn, x, y, seed, index, settings)
     state["done"] |= tf.range(len(x)) >= count  # the padding
     sizes = _batch_sizes(len(x))
-    rows, adv, passes = np.arange(len(x)), x.numpy(), np.zeros(len(x), np.int64)
+    rows, adv = np.arange(len(x)), x.numpy()
+    passes = {key: np.zeros(len(x), np.int64) for key in ("forwards", "backwards")}
     while True:
         working = len(rows) - int(np.count_nonzero(state["done"]))
         size = min((size for size in sizes if size >= working), default=0)
         if size < len(rows):
             adv[rows] = attack.stages.finish(state, settings)
-            passes[rows] = state["passes"]
+            for key in passes:
+                passes[key][rows] = state[key]
             if working:  # the end is reported with the final count of the fooled
                 report(count - working)
             state, rows = _shrink(state, rows, size)
         if not working:
-            return adv, passes
+            return adv, *passes.values()
         state = attack.stages.advance(model_fn, state, settings)
 
 

@@ -1,0 +1,94 @@
+"""Attacks that stop per image: three functions on per-image state, and their loop.
+
+    @staged(norms=(2,), stages=Stages(init, advance, finish))
+    def my_attack(*, nb_iter=50):
+        "Author 2016 (arXiv:...), algorithm 1."
+
+`init(model_fn, x, y, seed, index, settings)` makes the state, a dict of tensors with a
+row per image; `advance(model_fn, state, settings)`, compiled, runs a block of
+iterations; `finish(state, settings)` reads the adversarial images off. A row never
+depends on another row, so rows can be dropped between two blocks, as `engine` does with
+those that are `done`. Every state has
+
+    done       bool [n]   nothing is left to do; `advance` leaves such a row as it is
+    fooled     bool [n]   the row's answer so far fools the model
+    forwards   int32 [n]  forward passes the row has taken
+    backwards  int32 [n]  backward passes it has taken
+
+`settings` holds the hyperparameters, `targeted`, `clip_min` and `clip_max` as Python
+values; the decorated function has no other work than to check them.
+"""
+
+import collections
+import functools
+
+import tensorflow as tf
+
+from tf_advdefense.attacks.contract import contract
+from tf_advdefense.attacks.contract import defaults
+
+Stages = collections.namedtuple("Stages", ("init", "advance", "finish"))
+
+
+def staged(norms, stages):
+    """Decorates the hyperparameters of an attack that stops per image.
+
+    Args:
+      norms: the orders of the balls it knows, the default first.
+      stages: its `Stages`, which the attack keeps as its attribute `stages`.
+    """
+
+    def decorate(check):
+        @contract(norms)
+        @functools.wraps(check)
+        def core(model_fn, x, y, targeted, clip_min, clip_max, seed, index, **hyper):
+            settings = {**defaults(check), **hyper}
+            settings.update(targeted=targeted, clip_min=clip_min, clip_max=clip_max)
+            return run(stages, model_fn, x, y, seed, index, settings)
+
+        core.stages = stages
+        core.check = check
+        return core
+
+    return decorate
+
+
+def run(stages, model_fn, x, y, seed, index, settings):
+    """The adversarial images of checked inputs; every row stays until all are done."""
+    (state,) = tf.while_loop(
+        lambda state: tf.reduce_any(~state["done"]),
+        lambda state: [stages.advance(model_fn, state, settings)],
+        [stages.init(model_fn, x, y, seed, index, settings)],
+    )
+    return stages.finish(state, settings)
+
+
+def counters(x):
+    """The part of a state that all attacks have, before their first iteration."""
+    zeros = tf.zeros(tf.shape(x)[:1], tf.int32)
+    no = tf.zeros_like(zeros, tf.bool)
+    return {"done": no, "fooled": no, "forwards": zeros, "backwards": zeros}
+
+
+def loop(iterate, state, span):
+    """`span` times `state = iterate(state)`, or fewer where all rows are done."""
+    return tf.while_loop(
+        lambda i, state: (i < span) & tf.reduce_any(~state["done"]),
+        lambda i, state: (i + 1, iterate(state)),
+        (0, state),
+    )[1]
+
+
+def select(mask, state, other):
+    """Row by row the one state or the other."""
+    return {key: where(mask, state[key], other[key]) for key in state}
+
+
+def where(mask, a, b):
+    """`tf.where` by rows: never a blend, because NaN times zero is NaN."""
+    return tf.where(column(mask, a), a, b)
+
+
+def column(values, like):
+    """`[n]` reshaped to broadcast over the axes of `like`, `[n, ...]`."""
+    return tf.reshape(values, [-1] + [1] * (len(like.shape) - 1))
