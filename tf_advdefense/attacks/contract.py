@@ -10,7 +10,8 @@ None, int64 indices, the seed as an int64 scalar) and a `model_fn` in inference 
 and gives back a finite result that no gradient flows through. Everything keyword-only
 is a hyperparameter: one whose default is a bool, a whole number or a text takes only
 the like, and numbers of iterations or draws start at 1. A function's attribute `check`,
-called with all of them, may refuse values.
+called with all of them, may refuse values. With `eps_per_image=True` the attack's eps
+may also be float `[batch]`, one per image.
 
 `compute_gradient` is CleverHans' compiled gradient of the cross-entropy; it stays bound
 to one function per model (`inference`), because a new one would be traced anew.
@@ -30,11 +31,12 @@ import tensorflow as tf
 _INFERENCE = weakref.WeakKeyDictionary()
 
 
-def contract(norms):
+def contract(norms, eps_per_image=False):
     """Decorates an attack with the package's calling convention.
 
     Args:
       norms: the orders of the balls it knows, the default first.
+      eps_per_image: whether its eps may be a vector, one for each image.
     """
 
     def decorate(core):
@@ -70,6 +72,7 @@ def contract(norms):
             return tf.stop_gradient(tf.where(tf.math.is_finite(adv), adv, x))
 
         attack.norms = norms
+        attack.eps_per_image = eps_per_image
         attack.__signature__ = inspect.Signature([*_CONVENTION, *_hyper(core)])
         return attack
 
@@ -106,7 +109,7 @@ def check_hyper(attack, hyper):
             )
         _check_kind(name, value, known[name])
     values = {**known, **hyper}
-    _check_ball(values.get("eps", 0), values.get("norm", attack.norms[0]), attack.norms)
+    _check_ball(attack, values.get("eps"), values.get("norm", attack.norms[0]))
     if hasattr(attack, "check"):
         attack.check(**values)
 
@@ -127,21 +130,33 @@ def _check_kind(name, value, default):
         )
 
 
-def _check_ball(eps, norm, norms):
-    if norm not in norms:
+def _check_ball(attack, eps, norm):
+    if norm not in attack.norms:
         raise ValueError(
-            f"`norm` must be {' or '.join(str(known) for known in norms)}. "
+            f"`norm` must be {' or '.join(str(known) for known in attack.norms)}. "
             f"Received: norm={norm!r}."
         )
     if eps is None:
         return
-    if norm == np.inf and not 0 <= eps <= 1:
+    rank = len(eps.shape) if tf.is_tensor(eps) else np.ndim(eps)
+    if rank > attack.eps_per_image:
+        one = "one number or one per image" if attack.eps_per_image else "one number"
         raise ValueError(
-            f"`eps` must be in [0, 1]. Received: eps={eps}. "
-            "Write 8/255 for eight grey levels."
+            f"`eps` of `{attack.__name__}` must be {one}. "
+            f"Received: an array of {rank} dimension{'s' * (rank > 1)}."
         )
-    if not eps >= 0:
-        raise ValueError(f"`eps` must be at least 0. Received: eps={eps}.")
+    if tf.is_symbolic_tensor(eps):
+        return  # inside a tf.function, where values are not known yet
+    values = np.atleast_1d(eps)
+    if norm == np.inf:
+        good = (0 <= values) & (values <= 1)
+        rule = "in [0, 1]", " Write 8/255 for eight grey levels."
+    else:
+        good, rule = values >= 0, ("at least 0", "")
+    if not np.all(good):
+        raise ValueError(
+            f"`eps` must be {rule[0]}. Received: eps={values[~good][0]}.{rule[1]}"
+        )
 
 
 def nearest(name, known):
@@ -184,6 +199,24 @@ def joint(*model_fns):
 
     model_fn.members = model_fns
     return model_fn
+
+
+def stacked(model_fn, y):
+    """`(model_fn, y)` with which CleverHans' functions attack the mean of the losses.
+
+    They differentiate the sum of a vector of losses, and their steps do not depend on
+    the losses' scale: so of a joint model they get the logits of its members one after
+    the other along the batch axis, and as often the labels. Another model is unchanged.
+    """
+    models = members(model_fn)
+    if len(models) == 1:
+        return models[0], y
+    return _stacked(models), tf.tile(y, [len(models)])
+
+
+@functools.lru_cache(maxsize=8)
+def _stacked(models):
+    return lambda x: tf.concat([member(x) for member in models], axis=0)
 
 
 def joint_logits(logits):

@@ -30,16 +30,16 @@ from tf_advdefense.attacks.contract import defaults
 Stages = collections.namedtuple("Stages", ("init", "advance", "finish"))
 
 
-def staged(norms, stages):
+def staged(norms, stages, eps_per_image=False):
     """Decorates the hyperparameters of an attack that stops per image.
 
     Args:
-      norms: the orders of the balls it knows, the default first.
+      norms, eps_per_image: see `contract`.
       stages: its `Stages`, which the attack keeps as its attribute `stages`.
     """
 
     def decorate(check):
-        @contract(norms)
+        @contract(norms, eps_per_image)
         @functools.wraps(check)
         def core(model_fn, x, y, targeted, clip_min, clip_max, seed, index, **hyper):
             settings = {**defaults(check), **hyper}
