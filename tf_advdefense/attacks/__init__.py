@@ -27,6 +27,7 @@ from typing import Callable
 
 from tf_advdefense.attacks import carlini_wagner
 from tf_advdefense.attacks import gradient
+from tf_advdefense.attacks import projected_gradient
 from tf_advdefense.attacks import sparse_l1
 from tf_advdefense.attacks.contract import check_hyper
 from tf_advdefense.attacks.contract import defaults
@@ -88,7 +89,15 @@ def _gradients(*names):
 ATTACKS = {
     "fgsm": Attack(gradient.fgsm, "fixed-eps", "arXiv:1412.6572", _gradients()),
     "bim": Attack(gradient.bim, "fixed-eps", "arXiv:1607.02533", _gradients("nb_iter")),
-    "pgd": Attack(gradient.pgd, "fixed-eps", "arXiv:1706.06083", _gradients("nb_iter")),
+    "pgd": Attack(
+        projected_gradient.pgd,
+        "fixed-eps",
+        "arXiv:1706.06083",
+        lambda hyper: (
+            hyper["nb_restarts"] * (hyper["nb_iter"] + (hyper["nb_restarts"] > 1)),
+            hyper["nb_restarts"] * hyper["nb_iter"],
+        ),
+    ),
     "mim": Attack(gradient.mim, "fixed-eps", "arXiv:1710.06081", _gradients("nb_iter")),
     "cw": Attack(
         carlini_wagner.cw,
