@@ -15,7 +15,7 @@ from tf_advdefense.attacks.stages import column
 
 
 def radii(eps, x):
-    """eps, one number or one per image, as float32 `[n]`.
+    """eps or a step's length, one number or one per image, as float32 `[n]`.
 
     Raises:
       ValueError: where their number is not that of the images.
@@ -51,6 +51,11 @@ def lengths(eta, norm):
     if norm == 2:
         return tf.sqrt(tf.reduce_sum(size**2, axis=1))
     return tf.reduce_sum(size if norm == 1 else tf.cast(size > 0, tf.float32), axis=1)
+
+
+def dual_lengths(gradient, norm):
+    """How much a step of unit `norm` can raise what the gradient is of, `[n]`."""
+    return lengths(gradient, {2: 2, np.inf: 1, 1: np.inf}[norm])
 
 
 def farthest(x, norm, clip_min, clip_max):

@@ -111,12 +111,12 @@ def mim(
     number or float `[batch]`.
     """
     model_fn, y = stacked(model_fn, y)
-    eps = column(radii(eps, x), x)
+    eps, eps_iter = (column(radii(size, x), x) for size in (eps, eps_iter))
     return momentum_iterative_method(
         model_fn,
         x,
         eps,
-        tf.minimum(tf.cast(eps_iter, tf.float32), eps),
+        tf.minimum(eps_iter, eps),
         nb_iter,
         norm,
         clip_min=clip_min,

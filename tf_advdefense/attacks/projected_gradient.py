@@ -47,7 +47,7 @@ def init(model_fn, x, y, seed, index, settings):
         "label": y,
         "key": row_keys(seed, index),
         "eps": eps,
-        "eps_iter": tf.minimum(tf.cast(settings["eps_iter"], tf.float32), eps),
+        "eps_iter": tf.minimum(radii(settings["eps_iter"], x), eps),
         "start": eps if start is None else radii(start, x),
         "restart": tf.zeros_like(eps, tf.int32),
         "best": x,

@@ -53,13 +53,13 @@ def sparse_l1(
       grad_sparsity: a percentage in (0, 100), or a vector with one per image.
     """
     rank = threshold_rank(grad_sparsity, x)
-    eps = column(radii(eps, x), x)
+    eps, eps_iter = (column(radii(size, x), x) for size in (eps, eps_iter))
     start = x
     if rand_init:
         eta = eps * random_ball(row_keys(seed, index), 0, x.shape[1:], norm=1)
         start = tf.clip_by_value(x + eta, clip_min, clip_max)
     # Sizes and steps are tensors, so that a sweep over eps is traced once.
-    sizes = eps, tf.minimum(tf.cast(eps_iter, tf.float32), eps)
+    sizes = eps, tf.minimum(eps_iter, eps)
     steps = tf.cast(nb_iter, tf.int32)
     model_fn, y = stacked(model_fn, y)
     bounds = (clip_min, clip_max)
