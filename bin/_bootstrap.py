@@ -172,11 +172,14 @@ def progress(what):
     started = time.time()
 
     def show(done, total, fooled):
-        line = (f"{what}: {done}/{total} images, {fooled} fooled, "
-                f"{duration(time.time() - started)}")
+        passed = time.time() - started
+        line = f"{what}: {done}/{total} images, {fooled} fooled, {duration(passed)}"
         if sys.stderr.isatty():
             bar = "=" * (30 * done // total)
-            print(f"\r[{bar:<30}] {line}", end="\n" * (done == total),
+            rate = f", {100 * fooled / max(done, 1):.0f} %"
+            left = f", {duration(passed / done * (total - done))} left" if done else ""
+            # Erased to the end: the line before may have been longer.
+            print(f"\r[{bar:<30}] {line}{rate}{left}\033[K", end="\n" * (done == total),
                   file=sys.stderr, flush=True)
         elif done == total:
             print(line, file=sys.stderr, flush=True)

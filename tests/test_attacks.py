@@ -13,13 +13,14 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.balls import random_ball
 from tf_advdefense.attacks.carlini_wagner import cw
 from tf_advdefense.attacks.contract import draw_per_image
+from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.gradient import bim
 from tf_advdefense.attacks.gradient import fgsm
 from tf_advdefense.attacks.gradient import mim
-from tf_advdefense.attacks.gradient import pgd
-from tf_advdefense.attacks.gradient import random_ball
+from tf_advdefense.attacks.projected_gradient import pgd
 from tf_advdefense.attacks.sparse_l1 import sparse_l1
 
 BOUNDS = {"clip_min": 0.0, "clip_max": 1.0}
@@ -96,8 +97,7 @@ def test_pgd_is_cleverhans_from_the_same_random_start(
     index = tf.range(100, 106, dtype=tf.int64)
 
     def draw(shape, order, size, dtype):
-        seed = tf.constant(4, tf.int64)
-        return random_ball(tf.constant(batch[0]), order, size, seed, index)
+        return size * random_ball(row_keys(4, index), 0, batch[0].shape[1:], order)
 
     monkeypatch.setattr(cleverhans_pgd, "random_lp_vector", draw)
     sizes = {"eps": 0.1, "eps_iter": 0.03, "nb_iter": 5, "norm": norm}
@@ -127,21 +127,6 @@ def test_steps_are_reduced_to_the_radius(model, batch):
             attack(model, *batch, eps=0.01, eps_iter=0.5, nb_iter=2),
             attack(model, *batch, eps=0.01, eps_iter=0.01, nb_iter=2),
         )
-
-
-def test_random_starts_fill_their_ball():
-    """The radius of a uniform draw from a d-ball has mean d / (d + 1)."""
-    x, index = tf.zeros((2000, 2, 2, 1)), tf.range(2000, dtype=tf.int64)
-    seed = tf.constant(0, tf.int64)
-    uniform = random_ball(x, np.inf, 0.5, seed, index).numpy().reshape(2000, 4)
-    assert np.all(np.abs(uniform) <= 0.5)
-    np.testing.assert_allclose(uniform.mean(axis=0), 0, atol=0.03)
-    np.testing.assert_allclose(np.abs(uniform).mean(axis=0), 0.25, atol=0.02)
-    ball = random_ball(x, 2, 0.5, seed, index).numpy().reshape(2000, 4)
-    radius = np.linalg.norm(ball, axis=1)
-    assert radius.max() <= 0.5 + 1e-6
-    np.testing.assert_allclose(radius.mean(), 0.5 * 4 / 5, atol=0.01)
-    np.testing.assert_allclose(ball.mean(axis=0), 0, atol=0.03)
 
 
 def test_draws_belong_to_the_index():
@@ -310,7 +295,7 @@ def test_sparse_l1_changes_the_stated_share(model, batch):
 def test_sparse_l1_starts_inside_the_ball_and_centred(model, batch):
     images = np.full((64, 8, 8, 3), 0.5, np.float32)
     start = sparse_l1(
-        model, images, np.zeros(64, int), eps=5.0, rand_init=True, nb_iter=0
+        model, images, np.zeros(64, int), eps=5.0, eps_iter=0.0, rand_init=True, nb_iter=1
     )
     eta = start.numpy() - images
     length = np.sum(np.abs(eta), axis=(1, 2, 3))
@@ -323,8 +308,8 @@ def test_sparse_l1_starts_inside_the_ball_and_centred(model, batch):
 def test_make_attack_completes_the_hyperparameters():
     attack = make_attack("pgd", eps=0.1)
     assert attack.hyper == {**ATTACKS["pgd"].hyper, "eps": 0.1}
-    assert (attack.norm, attack.passes) == (np.inf, 20)
-    assert make_attack("cw").passes == 5000
+    assert (attack.norm, attack.passes) == (np.inf, (20, 20))
+    assert make_attack("cw").passes == (5000, 5000)
     assert make_attack("fgsm", norm=2).norm == 2
     assert make_attack("mim").hyper["eps"] == 0.3
 
@@ -354,7 +339,7 @@ def test_make_attack_completes_the_hyperparameters():
             "sparse_l1",
             {"eps": -1},
         ),
-        ("`norm` must be inf or 2. Received: norm=1.", "pgd", {"norm": 1}),
+        ("`norm` must be inf or 2. Received: norm=1.", "mim", {"norm": 1}),
     ],
 )
 def test_names_and_ranges_are_checked_beforehand(message, name, hyper):

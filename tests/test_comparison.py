@@ -158,7 +158,7 @@ def make_set(output_dir, model, data, rows):
                                       data.test.index)))
     examples = engine.craft(model, attacks.make_attack("fgsm", eps=0.1), split.images,
                             split.labels, split.index, batch_size=8)
-    examples.pop("passes")
+    del examples["forwards"], examples["backwards"]
     directory = adversarial_sets.set_directory(output_dir, "s")
     files.claim(directory, adv_set().config["request"])
     adversarial_sets.write_shard(directory, "s", "test", 0, 1, examples)

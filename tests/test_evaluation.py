@@ -120,7 +120,7 @@ def test_clean_accuracy(model, split):
     fields, arrays = evaluation.on_clean(model, split, batch_size=16)
     assert fields["correct"] == fields["clean_correct"] == 32
     assert fields["accuracy"] == 0.8
-    assert fields["passes"] == 0
+    assert fields["forwards"] == fields["backwards"] == 0
     np.testing.assert_array_equal(arrays["index"], split.index)
     assert not arrays["ok"][::5].any()
 
@@ -134,7 +134,7 @@ def test_a_set_scores_as_the_attack_it_was_made_by(model, split, name, hyper):
         model, attack, split.images, split.labels, split.index, batch_size=16)
     stored, stored_arrays = evaluation.on_set(model, examples, split.images, 16)
     assert 0 < live["fooled"] < 32 or name == "cw"
-    for cost in ("seconds", "passes"):
+    for cost in ("seconds", "forwards", "backwards"):
         live.pop(cost), stored.pop(cost)
     assert live == stored
     assert live_arrays.keys() == stored_arrays.keys()
@@ -148,7 +148,7 @@ def test_an_attack_leaves_the_true_label(model, split):
         model, make_attack("fgsm", eps=0.0), split, batch_size=16)
     assert (fields["clean_correct"], fields["correct"], fields["fooled"]) == (32, 32, 0)
     np.testing.assert_array_equal(arrays["ok"], arrays["clean_ok"])
-    assert fields["passes"] == 1
+    assert fields["forwards"] == fields["backwards"] == 1
 
 
 def test_another_model_is_judged_on_its_own_clean_images(model, split):

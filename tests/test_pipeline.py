@@ -144,7 +144,7 @@ def test_a_set_for_each_radius(path):
         run = runs.load_run(path.outputs, "small_resnet")
         assert request["source_sha256"] == run.config["weights_sha256"]
         assert config["num_examples"] == 64
-        assert config["passes"] == 1
+        assert config["forwards"] == config["backwards"] == 1
 
 
 @pytest.mark.parametrize("name", [

@@ -68,7 +68,7 @@ class Store:
             "interval": wilson(int(ok.sum()), n), "fooled": int(fooled.sum()),
             "mean_l2": float(l2[fooled].mean()) if fooled.any() else None,
             "median_l2": float(np.median(l2[fooled])) if fooled.any() else None,
-            "passes": 20 * n, "seconds": 0.25 * n})
+            "forwards": 20 * n, "backwards": 20 * n, "seconds": 0.25 * n})
 
 
 def fraction(text):

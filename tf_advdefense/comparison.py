@@ -18,6 +18,7 @@ import numpy as np
 
 from tf_advdefense import evaluation
 from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.artifacts import results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,14 +117,14 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0)
         measurements += [_on_set(target, adv_set) for adv_set in sets]
         for eps_text, attack in attacks:
             count = min(len(data.test),
-                        num_examples if attack.passes <= _CHEAP else few)
+                        num_examples if max(attack.passes) <= _CHEAP else few)
             if not any(_covers(s.config, target, attack, count) for s in sets):
                 measurements.append(_white_box(
                     target, eps_text, attack, data, batch_size, seed, count))
     return measurements
 
 
-_CHEAP = 100  # Input gradients per image.
+_CHEAP = 100  # Forward or backward passes per image.
 
 
 def _covers(config, target, attack, count):
@@ -177,7 +178,7 @@ def _measurement(target, record, *, identity, attack=None, adv_set=None):
         ("source", "norm", "kind", "eps", "eps_text", "adv_set"), None)
     return Measurement(
         target, {"target": target.name, **unknown, "params": {}, **record}, attack,
-        adv_set, {"target": target.sha256, **identity})
+        adv_set, {"target": target.sha256, "format": results.FORMAT, **identity})
 
 
 def norm_text(norm):

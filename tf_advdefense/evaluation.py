@@ -88,7 +88,7 @@ def on_clean(model, split, batch_size=128):
     started = time.perf_counter()
     prediction = classify(model, split.images, batch_size)
     fields, arrays = measure(split.labels, prediction, prediction)
-    return _timed(fields, started, 0), {**arrays, "index": split.index}
+    return _timed(fields, started), {**arrays, "index": split.index}
 
 
 def on_set(model, examples, clean_images, batch_size=128):
@@ -103,13 +103,13 @@ def on_set(model, examples, clean_images, batch_size=128):
         examples["label"], classify(model, clean_images, batch_size),
         classify(model, examples["image"], batch_size),
         {norm: examples[norm] for norm in _NORMS})
-    return _timed(fields, started, 0), {**arrays, "index": examples["clean_index"]}
+    return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
 
 
 def under_attack(model, attack, split, batch_size=128, seed=0, progress=None):
     """White-box accuracy: `attack` on the model itself, leaving the true labels.
 
-    `passes` in the fields is the mean number of input gradients taken per image.
+    `forwards` and `backwards` in the fields are the mean passes taken per image.
     """
     started = time.perf_counter()
     examples = engine.craft(model, attack, split.images, split.labels, split.index,
@@ -117,10 +117,10 @@ def under_attack(model, attack, split, batch_size=128, seed=0, progress=None):
     fields, arrays = measure(
         examples["label"], examples["clean_prediction"], examples["prediction"],
         {norm: examples[norm] for norm in _NORMS})
-    passes = float(examples["passes"].mean())
-    return _timed(fields, started, passes), {**arrays, "index": split.index}
+    passes = {key: float(examples[key].mean()) for key in ("forwards", "backwards")}
+    return _timed({**fields, **passes}, started), {**arrays, "index": split.index}
 
 
-def _timed(fields, started, passes):
+def _timed(fields, started):
     seconds = round(time.perf_counter() - started, 1)
-    return {**fields, "passes": passes, "seconds": seconds}
+    return {"forwards": 0, "backwards": 0, **fields, "seconds": seconds}

@@ -128,7 +128,7 @@ def finish_set(directory, name, split, n, class_names, image_shape, store, confi
         directory, name, split, n, store: as in `write_shard`.
         class_names: list of str.
         image_shape: (height, width, channels).
-        config: dict of JSON values ("passes", "seconds", "versions", ...). Added are
+        config: dict of JSON values ("forwards", "seconds", "versions", ...). Added are
             `num_examples`; `success_rate`, the share of the images correctly
             classified when clean that are misclassified now, to whichever class (null
             if there is none), and `mean_norms`, the perturbations' mean norms over

@@ -3,7 +3,7 @@
     results, per_example = load_results("outputs/report")
     results["records"][0]["correct"] == per_example["resnet50/fgsm/ok"].sum()
 
-`results.json` is {"format": 1, "dataset": {...}, "models": {name: MODEL fields},
+`results.json` is {"format": 2, "dataset": {...}, "models": {name: MODEL fields},
 "records": [RECORD fields, ...], "versions": {...}, "commands": [...]}, and
 `per_example.npz` beside it holds, for each record's `key`, the arrays
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from tf_advdefense.artifacts import files
 
-FORMAT = 1
+FORMAT = 2
 MODEL = (
     *("model", "defense", "adv_data", "seed", "epochs", "num_params"),
     *("train_examples", "validation_accuracy", "test_accuracy", "weights_sha256"),
@@ -42,7 +42,8 @@ RECORD = (
     "fooled",  # correct when clean and wrong when attacked; the norms are over these
     *("mean_l0", "mean_l1", "mean_l2", "mean_linf"),
     *("median_l0", "median_l1", "median_l2", "median_linf"),
-    *("passes", "seconds"),
+    *("forwards", "backwards"),  # mean passes of the attack per image
+    "seconds",
 )
 
 

@@ -26,7 +26,10 @@ import math
 from typing import Callable
 
 from tf_advdefense.attacks import carlini_wagner
+from tf_advdefense.attacks import fmn
 from tf_advdefense.attacks import gradient
+from tf_advdefense.attacks import minimal_eps
+from tf_advdefense.attacks import projected_gradient
 from tf_advdefense.attacks import sparse_l1
 from tf_advdefense.attacks.contract import check_hyper
 from tf_advdefense.attacks.contract import defaults
@@ -66,7 +69,7 @@ class Attack:
 
     @property
     def norm(self):
-        """The order of the ball, or of the norm it makes small: np.inf, 2 or 1."""
+        """The order of the ball, or of the norm it makes small: np.inf, 2, 1 or 0."""
         return self.hyper.get("norm", self.function.norms[0])
 
     @property
@@ -88,13 +91,28 @@ def _gradients(*names):
 ATTACKS = {
     "fgsm": Attack(gradient.fgsm, "fixed-eps", "arXiv:1412.6572", _gradients()),
     "bim": Attack(gradient.bim, "fixed-eps", "arXiv:1607.02533", _gradients("nb_iter")),
-    "pgd": Attack(gradient.pgd, "fixed-eps", "arXiv:1706.06083", _gradients("nb_iter")),
+    "pgd": Attack(
+        projected_gradient.pgd,
+        "fixed-eps",
+        "arXiv:1706.06083",
+        lambda hyper: (
+            hyper["nb_restarts"] * (hyper["nb_iter"] + (hyper["nb_restarts"] > 1)),
+            hyper["nb_restarts"] * hyper["nb_iter"],
+        ),
+    ),
     "mim": Attack(gradient.mim, "fixed-eps", "arXiv:1710.06081", _gradients("nb_iter")),
     "cw": Attack(
         carlini_wagner.cw,
         "minimal-norm",
         "arXiv:1608.04644",
         _gradients("binary_search_steps", "max_iterations"),
+    ),
+    "fmn": Attack(fmn.fmn, "minimal-norm", "arXiv:2102.12827", _gradients("steps")),
+    "minimal_eps": Attack(
+        minimal_eps.minimal_eps,
+        "minimal-norm",
+        "arXiv:1706.06083",
+        minimal_eps.cost,
     ),
     "sparse_l1": Attack(
         sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")

@@ -10,7 +10,8 @@ None, int64 indices, the seed as an int64 scalar) and a `model_fn` in inference 
 and gives back a finite result that no gradient flows through. Everything keyword-only
 is a hyperparameter: one whose default is a bool, a whole number or a text takes only
 the like, and numbers of iterations or draws start at 1. A function's attribute `check`,
-called with all of them, may refuse values.
+called with all of them, may refuse values. With `eps_per_image=True` the attack's eps
+may also be float `[batch]`, one per image.
 
 `compute_gradient` is CleverHans' compiled gradient of the cross-entropy; it stays bound
 to one function per model (`inference`), because a new one would be traced anew.
@@ -22,21 +23,26 @@ import inspect
 import numbers
 import weakref
 
-from cleverhans.tf2.utils import compute_gradient
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.gradient_path import check_gradient
+from tf_advdefense.attacks.gradient_path import compute_gradient  # for attacks
+from tf_advdefense.attacks.gradient_path import cross_entropy  # for attacks
+
 _INFERENCE = weakref.WeakKeyDictionary()
 
 
-def contract(norms, gradient=True):
+def contract(norms, gradient=True, eps_per_image=False):
     """Decorates an attack with the package's calling convention.
+
+    The attack keeps all three as its attributes.
 
     Args:
       norms: the orders of the balls it knows, the default first; (None,) if none.
-      gradient: it needs the gradient of the model's logits. The attack keeps this as
-        its attribute `gradient`.
+      gradient: whether it needs the gradient of the model's logits.
+      eps_per_image: whether its eps may be a vector, one for each image.
     """
 
     def decorate(core):
@@ -68,10 +74,11 @@ def contract(norms, gradient=True):
                 index,
                 **hyper,
             )
-            # A model that overflows has NaN gradients: such values stay clean.
+            # Where a model overflows in the midst of an attack, values stay clean.
             return tf.stop_gradient(tf.where(tf.math.is_finite(adv), adv, x))
 
         attack.norms, attack.gradient = norms, gradient
+        attack.eps_per_image = eps_per_image
         attack.__signature__ = inspect.Signature([*_CONVENTION, *_hyper(core)])
         return attack
 
@@ -108,7 +115,7 @@ def check_hyper(attack, hyper):
             )
         _check_kind(name, value, known[name])
     values = {**known, **hyper}
-    _check_ball(values.get("eps", 0), values.get("norm", attack.norms[0]), attack.norms)
+    _check_ball(attack, values.get("eps"), values.get("norm", attack.norms[0]))
     if hasattr(attack, "check"):
         attack.check(**values)
 
@@ -129,21 +136,33 @@ def _check_kind(name, value, default):
         )
 
 
-def _check_ball(eps, norm, norms):
-    if norm not in norms:
+def _check_ball(attack, eps, norm):
+    if norm not in attack.norms:
         raise ValueError(
-            f"`norm` must be {' or '.join(str(known) for known in norms)}. "
+            f"`norm` must be {' or '.join(str(known) for known in attack.norms)}. "
             f"Received: norm={norm!r}."
         )
     if eps is None:
         return
-    if norm == np.inf and not 0 <= eps <= 1:
+    rank = len(eps.shape) if tf.is_tensor(eps) else np.ndim(eps)
+    if rank > attack.eps_per_image:
+        one = "one number or one per image" if attack.eps_per_image else "one number"
         raise ValueError(
-            f"`eps` must be in [0, 1]. Received: eps={eps}. "
-            "Write 8/255 for eight grey levels."
+            f"`eps` of `{attack.__name__}` must be {one}. "
+            f"Received: an array of {rank} dimension{'s' * (rank > 1)}."
         )
-    if not eps >= 0:
-        raise ValueError(f"`eps` must be at least 0. Received: eps={eps}.")
+    if tf.is_symbolic_tensor(eps):
+        return  # inside a tf.function, where values are not known yet
+    values = np.atleast_1d(eps)
+    if norm == np.inf:
+        good = (0 <= values) & (values <= 1)
+        rule = "in [0, 1]", " Write 8/255 for eight grey levels."
+    else:
+        good, rule = values >= 0, ("at least 0", "")
+    if not np.all(good):
+        raise ValueError(
+            f"`eps` must be {rule[0]}. Received: eps={values[~good][0]}.{rule[1]}"
+        )
 
 
 def nearest(name, known):
@@ -170,6 +189,7 @@ def inference(model_fn):
     if model_fn not in _INFERENCE:
         model = weakref.ref(model_fn)  # a strong one would keep every model alive
         _INFERENCE[model_fn] = lambda images: model()(images, training=False)
+        _INFERENCE[model_fn].model = model
     return _INFERENCE[model_fn]
 
 
@@ -188,6 +208,24 @@ def joint(*model_fns):
     return model_fn
 
 
+def stacked(model_fn, y):
+    """`(model_fn, y)` with which CleverHans' functions attack the mean of the losses.
+
+    They differentiate the sum of a vector of losses, and their steps do not depend on
+    the losses' scale: so of a joint model they get the logits of its members one after
+    the other along the batch axis, and as often the labels. Another model is unchanged.
+    """
+    models = members(model_fn)
+    if len(models) == 1:
+        return models[0], y
+    return _stacked(models), tf.tile(y, [len(models)])
+
+
+@functools.lru_cache(maxsize=8)
+def _stacked(models):
+    return lambda x: tf.concat([member(x) for member in models], axis=0)
+
+
 def joint_logits(logits):
     """The mean log-probabilities of a list of logits, `[n, classes]` each."""
     return sum(tf.nn.log_softmax(each) for each in logits) / len(logits)
@@ -198,10 +236,14 @@ def members(model_fn):
     return getattr(model_fn, "members", (model_fn,))
 
 
-@tf.function(autograph=False)
 def predict(model_fn, x):
     """The model's classes, int64 `[batch]`, compiled; `model_fn` from `inference`."""
-    return tf.argmax(model_fn(x), axis=1)
+    return tf.argmax(_logits(model_fn, x), axis=1)
+
+
+@tf.function(autograph=False)
+def _logits(model_fn, x):
+    return model_fn(x)
 
 
 def check_inputs(
@@ -219,10 +261,11 @@ def check_inputs(
         raise ValueError(
             "A targeted attack needs `y`, the target classes. Received: y=None."
         )
-    y = predict(model_fn, x) if y is None else _per_image("y", y, x)
+    y = predict(model_fn, x) if y is None else _classes(model_fn, y, x)
     index = tf.range(tf.shape(x)[0]) if index is None else _per_image("index", index, x)
     if gradient:
-        _check_gradient(model_fn, x, y, targeted)
+        for member in members(model_fn):  # of a mean, one gradient would suffice
+            check_gradient(member, x, y, targeted)
     return x, y, tf.cast(index, tf.int64)
 
 
@@ -242,6 +285,21 @@ def _check_range(x, clip_min, clip_max):
         )
 
 
+def _classes(model_fn, y, x):
+    y = _per_image("y", y, x)
+    if not tf.executing_eagerly() or not tf.size(y):
+        return y
+    # Traced here, the model's forward pass is at hand for `predict`.
+    count = _logits.get_concrete_function(model_fn, x).structured_outputs.shape[-1]
+    low, high = int(tf.reduce_min(y)), int(tf.reduce_max(y))
+    if low < 0 or high >= count:
+        raise ValueError(
+            f"`y` must hold classes from 0 to {count - 1}. Received: values from {low} "
+            f"to {high}."
+        )
+    return y
+
+
 def _per_image(name, values, x):
     values = tf.convert_to_tensor(values)
     if not values.dtype.is_integer or not values.shape.is_compatible_with(x.shape[:1]):
@@ -250,29 +308,6 @@ def _per_image(name, values, x):
             f"of shape {values.shape} for images of shape {x.shape}."
         )
     return tf.cast(values, tf.int64)
-
-
-def _check_gradient(model_fn, x, y, targeted):
-    # Tracing only, and of the very function that most attacks call next.
-    try:
-        traced = compute_gradient.get_concrete_function(
-            model_fn, cross_entropy, x, y, targeted
-        )
-    except Exception as error:
-        # A LookupError, but autograph raises it as a type and text of its own.
-        if "gradient registry has no entry" not in str(error):
-            raise
-        raise ValueError(_NO_GRADIENT) from error
-    if traced.structured_outputs is None:
-        raise ValueError(_NO_GRADIENT)
-
-
-cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
-
-_NO_GRADIENT = (
-    "The model's logits must have a gradient with respect to its images. Received: "
-    "none. Attack the model without its rounding or casting step, or approximate it."
-)
 
 
 def draw_per_image(draw, seed, index):

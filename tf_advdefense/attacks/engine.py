@@ -2,7 +2,7 @@
 
     for batch in craft_batches(model, make_attack("cw"), images, labels):
         print(batch["clean_index"], batch["prediction"], batch["l2"])
-    passes, seconds = estimate(model, make_attack("cw"), images, batch_size=128)
+    seconds = estimate(make_attack("cw"), len(images), time_passes(model, images))
 
 Images are uint8 or float32 in [0, 1], `[n, height, width, channels]`, in any array that
 slices like NumPy's; 8-bit images become float32 one batch at a time. Batches are cut at
@@ -60,8 +60,8 @@ def craft_batches(
     Yields:
       dicts of arrays with a row per image: `image` (float32, adversarial), `label`,
       `clean_index`, `clean_prediction` and `prediction` (int64), the perturbation's
-      `l0` (changed values), `l1`, `l2` and `linf` (float32), and `passes` (int64,
-    x
+      `l0` (changed values), `l1`, `l2` and `linf` (float32), and `forwards` and
+      `backwards` (int64, the passes taken).
 
     Raises:
       ValueError: in one line, for arrays that do not fit together or values out of
@@ -77,9 +77,9 @@ def craft_batches(
         clean = as_float(images[rows])
         pad = functools.partial(padded, batch_size=batch_size)
 
-        def report(done, fooled=fooled, start=start):
+        def report(done, fooled, before=fooled, start=start):
             if progress is not None:
-                progress(start + done, len(images), fooled)
+                progress(start + done, len(images), before + fooled)
 
         clean_prediction = predict(logits_fn, pad(clean)).numpy()[: len(clean)]
         goal = labels[rows] if attack_labels == "true" else clean_prediction
@@ -89,8 +89,9 @@ def craft_batches(
         prediction = predict(logits_fn, adv).numpy()[: len(clean)]
         adv = adv[: len(clean)]
         reached = prediction == goal
-        fooled += int(np.sum(reached if targets is not None else ~reached))
-        report(len(clean), fooled)
+        count = int(np.sum(reached if targets is not None else ~reached))
+        report(len(clean), count)
+        fooled += count
         yield {
             "image": adv,
             "label": np.asarray(labels[rows], np.int64),
@@ -109,36 +110,43 @@ def craft(model_fn, attack, images, labels, index=None, **settings):
     return {key: np.concatenate([b[key] for b in batches]) for key in batches[0]}
 
 
-def estimate(model_fn, attack, images, *, batch_size=128):
-    """`(passes, seconds)` that an attack on all `images` takes at most.
+def time_passes(model_fn, images, *, batch_size=128, gradient=True):
+    """Seconds of a batch's forward pass and of its input gradient, compiled.
 
-    `passes` are forward and backward passes per image. One batch's compiled gradient
-    and, for attacks that go forward more often than back, its forward pass are timed
-    after a first, untimed call; attacks that stop per image mostly need much less.
+    Each is timed after a first, untimed call; without `gradient`, which a model may
+    lack, the second is 0.
 
     Raises:
-      ValueError: in one line, for a model without the gradients that it needs.
+      ValueError: in one line, for a model without the gradient.
     """
     x = tf.constant(padded(as_float(images[:batch_size]), batch_size))
     logits_fn = inference(model_fn)
-    x, y, _ = check_inputs(
-        logits_fn, x, None, False, 0.0, 1.0, None, gradient=attack.function.gradient
-    )
-    forwards, backwards = attack.passes
-    seconds = backwards and backwards * _timed(
+    x, y, _ = check_inputs(logits_fn, x, None, False, 0.0, 1.0, None, gradient)
+    forward = _second_call(lambda: predict(logits_fn, x))
+    if not gradient:
+        return forward, 0.0
+    return forward, _second_call(
         lambda: compute_gradient(logits_fn, cross_entropy, x, y, False)
     )
-    if forwards > backwards:
-        seconds += (forwards - backwards) * _timed(lambda: predict(logits_fn, x))
-    return attack.passes, seconds * -(-len(images) // batch_size)
 
 
-def _timed(function):
-    """The seconds of a second call."""
+def _second_call(function):
     function()
     start = time.perf_counter()
     function().numpy()
     return time.perf_counter() - start
+
+
+def estimate(attack, num_images, seconds, *, batch_size=128):
+    """The seconds that an attack takes at most, by `seconds` of `time_passes`.
+
+    Attacks that stop per image mostly need much less.
+    """
+    forwards, backwards = attack.passes
+    batches = -(-num_images // batch_size)
+    return batches * (
+        backwards * seconds[1] + max(0, forwards - backwards) * seconds[0]
+    )
 
 
 def norms(adv, clean):
@@ -164,31 +172,30 @@ def _run(model_fn, attack, batch, count, seed, settings, report):
 
 def _run_stages(model_fn, attack, batch, count, seed, settings, report):
     x, y, index = check_inputs(
-        model_fn,
-        *batch[:2],
-        index=batch[2],
-        gradient=attack.function.gradient,
-        **settings,
+        model_fn, *batch[:2], index=batch[2], gradient=attack.function.gradient, **settings
     )
     settings = {**attack.hyper, **settings}
     state = attack.stages.init(model_fn, x, y, seed, index, settings)
     state["done"] |= tf.range(len(x)) >= count  # the padding
     sizes = _batch_sizes(len(x))
     rows, adv = np.arange(len(x)), x.numpy()
-    passes = {key: np.zeros(len(x), np.int64) for key in ("forwards", "backwards")}
+    gone = {key: np.zeros(len(x), np.int64) for key in ("fooled", *_PASSES)}
     while True:
-        working = len(rows) - int(np.count_nonzero(state["done"]))
+        finished = state["done"].numpy()
+        working = len(rows) - int(np.count_nonzero(finished))
         size = min((size for size in sizes if size >= working), default=0)
+        for key, values in gone.items():
+            values[rows] = np.where(finished, state[key], 0)
         if size < len(rows):
             adv[rows] = attack.stages.finish(state, settings)
-            for key in passes:
-                passes[key][rows] = state[key]
-            if working:  # the end is reported with the final count of the fooled
-                report(count - working)
             state, rows = _shrink(state, rows, size)
         if not working:
-            return adv, *passes.values()
+            return adv, *(gone[key] for key in _PASSES)
+        report(count - working, int(np.sum(gone["fooled"][:count])))
         state = attack.stages.advance(model_fn, state, settings)
+
+
+_PASSES = ("forwards", "backwards")
 
 
 def _batch_sizes(batch_size):

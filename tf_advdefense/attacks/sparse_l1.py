@@ -10,13 +10,17 @@ eps_iter are L1 norms in their units; the result is within eps of the images.
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.balls import radii
+from tf_advdefense.attacks.balls import random_ball
 from tf_advdefense.attacks.contract import compute_gradient
 from tf_advdefense.attacks.contract import contract
 from tf_advdefense.attacks.contract import cross_entropy
-from tf_advdefense.attacks.contract import draw_per_image
+from tf_advdefense.attacks.contract import stacked
+from tf_advdefense.attacks.draws import row_keys
+from tf_advdefense.attacks.stages import column
 
 
-@contract(norms=(1,))
+@contract(norms=(1,), eps_per_image=True)
 def sparse_l1(
     model_fn,
     x,
@@ -32,7 +36,7 @@ def sparse_l1(
     nb_iter=20,
     rand_init=False,
     clip_grad=False,
-    grad_sparsity=99,
+    grad_sparsity=99.0,
 ):
     """Sparse L1 descent, arXiv:1904.13000, section 5 and algorithm 1.
 
@@ -48,21 +52,24 @@ def sparse_l1(
       clip_grad: ignore entries whose step would leave the bounds.
       grad_sparsity: a percentage in (0, 100), or a vector with one per image.
     """
-    rank = _threshold_rank(grad_sparsity, x)
-    sizes = [tf.cast(size, tf.float32) for size in (eps, min(eps_iter, eps))]
+    rank = threshold_rank(grad_sparsity, x)
+    eps, eps_iter = (column(radii(size, x), x) for size in (eps, eps_iter))
     start = x
     if rand_init:
-        eta = _random_start(x, sizes[0], seed, index)
+        eta = eps * random_ball(row_keys(seed, index), 0, x.shape[1:], norm=1)
         start = tf.clip_by_value(x + eta, clip_min, clip_max)
+    # Sizes and steps are tensors, so that a sweep over eps is traced once.
+    sizes = eps, tf.minimum(eps_iter, eps)
     steps = tf.cast(nb_iter, tf.int32)
+    model_fn, y = stacked(model_fn, y)
     bounds = (clip_min, clip_max)
     return _descend(
         model_fn, x, start, y, rank, *sizes, steps, targeted, bounds, clip_grad
     )
 
 
-def _threshold_rank(grad_sparsity, x):
-    """The 0-based ascending rank of the smallest |gradient| to keep, int32 [batch]."""
+def threshold_rank(grad_sparsity, x):
+    """The 0-based ascending rank of the smallest |gradient| to keep, int32 `[batch]`."""
     size = x.shape[1:].num_elements()
     if np.ndim(grad_sparsity):
         return _vector_rank(grad_sparsity, x, size)
@@ -97,20 +104,21 @@ def _descend(
     def step(i, adv):
         grad = compute_gradient(model_fn, cross_entropy, adv, y, targeted)
         if clip_grad:
-            grad = _zero_out_clipped(grad, adv, *bounds)
-        adv = adv + eps_iter * _sparse_direction(grad, rank)
+            grad = drop_blocked(grad, adv, *bounds)
+        adv = adv + eps_iter * sparse_direction(grad, rank)
         eta = _rescale(tf.clip_by_value(adv, *bounds) - x, eps)
         return i + 1, tf.clip_by_value(x + eta, *bounds)
 
     return tf.while_loop(lambda i, _: i < nb_iter, step, (0, start))[1]
 
 
-def _zero_out_clipped(grad, adv, clip_min, clip_max):
+def drop_blocked(grad, adv, clip_min, clip_max):
+    """The gradient without the entries whose step would leave the bounds."""
     outwards = ((adv <= clip_min) & (grad < 0)) | ((adv >= clip_max) & (grad > 0))
     return tf.where(outwards, 0.0, grad)
 
 
-def _sparse_direction(grad, rank):
+def sparse_direction(grad, rank):
     """Signs of the entries from the threshold up, divided by how many there are."""
     flat = tf.reshape(grad, [tf.shape(grad)[0], grad.shape[1:].num_elements()])
     size = flat.shape[1]
@@ -127,22 +135,3 @@ def _rescale(eta, eps):
     norm = tf.reduce_sum(tf.abs(eta), axes, keepdims=True)
     # The 1e-7 is that of `torch.renorm`.
     return tf.where(norm > eps, eta * (eps / (norm + 1e-7)), eta)
-
-
-@tf.function(autograph=False)
-def _random_start(x, eps, seed, index):
-    """Uniform draws from the L1 ball (Calafiore et al. 1998), one per image."""
-    shape = x.shape[1:]
-
-    def draw(key):
-        direction_key, length_key = tf.unstack(tf.random.split(key, 2))
-        # A centred Laplace variable by inversion; -1 itself would map to infinity.
-        uniform = tf.random.stateless_uniform(
-            shape, direction_key, minval=np.nextafter(np.float32(-1), np.float32(0))
-        )
-        laplace = -tf.sign(uniform) * tf.math.log1p(-tf.abs(uniform))
-        length = tf.random.stateless_uniform([], length_key)
-        length = length ** (1 / shape.num_elements())
-        return eps * length * laplace / tf.reduce_sum(tf.abs(laplace))
-
-    return draw_per_image(draw, seed, index)

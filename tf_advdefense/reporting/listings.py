@@ -61,8 +61,12 @@ def _record_row(record, norms):
         Cell(formats.percent(record["accuracy"]), low_high),
         Cell(formats.count(record.get("fooled"))),
         *(_lengths(record, norm) for norm in norms),
-        Cell(formats.count(record.get("passes")),
-             formats.seconds(record.get("seconds")))]
+        Cell(_passes(record), formats.seconds(record.get("seconds")))]
+
+
+def _passes(record):
+    """Forward and backward passes per image."""
+    return " / ".join(formats.count(record.get(key)) for key in ("forwards", "backwards"))
 
 
 def _target(record):

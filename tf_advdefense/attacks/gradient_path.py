@@ -1,0 +1,136 @@
+"""The way of the gradient from a model's logits to its images, and where it breaks.
+
+    check_gradient(inference(model), images, labels, targeted=False)
+
+raises a ValueError, in one line, where no gradient arrives or one that is not finite,
+and names the layer that stops it. It costs one input gradient at the first call for a
+model and image shape, and nothing later.
+"""
+
+import weakref
+
+from cleverhans.tf2.utils import compute_gradient
+import keras
+import tensorflow as tf
+
+_SOUND = weakref.WeakKeyDictionary()  # model functions, with the shapes that were tried
+
+cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
+
+
+def check_gradient(model_fn, x, y, targeted):
+    """Raises ValueError where x gets no gradient, or eagerly one that is not finite.
+
+    Args:
+      model_fn: a function from images to logits; its attribute `model`, if any, gives
+        the keras.Model whose layers are looked through.
+      x, y: float32 images, whose rows may hold NaN, and int64 labels.
+    """
+    # Tracing only, and of the very function that most attacks call next.
+    try:
+        traced = compute_gradient.get_concrete_function(
+            model_fn, cross_entropy, x, y, targeted
+        )
+    except Exception as error:
+        # A LookupError, but autograph raises it as a type and text of its own.
+        if "gradient registry has no entry" not in str(error):
+            raise
+        raise ValueError(_none(model_fn, x)) from error
+    if traced.structured_outputs is None:
+        raise ValueError(_none(model_fn, x))
+    if tf.executing_eagerly() and x.shape not in _tried(model_fn):
+        _check_finite(model_fn, x, y, targeted)
+        _tried(model_fn).add(x.shape)
+
+
+def _tried(model_fn):
+    try:
+        return _SOUND.setdefault(model_fn, set())
+    except TypeError:  # what cannot be referenced weakly is tried every time
+        return set()
+
+
+def _check_finite(model_fn, x, y, targeted):
+    gradient = compute_gradient(model_fn, cross_entropy, x, y, targeted)
+    bad = _rows_with(~tf.math.is_finite(gradient)) & ~_rows_with(
+        ~tf.math.is_finite(x)
+    )
+    if tf.reduce_any(bad):
+        row = int(tf.argmax(tf.cast(bad, tf.int32)))
+        raise ValueError(_not_finite(model_fn, x[row : row + 1], y[row : row + 1]))
+
+
+def _rows_with(mask):
+    return tf.reduce_any(mask, axis=list(range(1, len(mask.shape))))
+
+
+def _none(model_fn, x):
+    layer = _layer(model_fn, x[:1], _cuts)
+    return (
+        "The model's logits must have a gradient with respect to its images. Received: "
+        f"none{layer and f', because {layer} has none'}. Attack the model without "
+        "its rounding or casting step, or approximate it."
+    )
+
+
+def _not_finite(model_fn, x, y):
+    layer = _layer(model_fn, x, lambda *values: _overflows(*values, y))
+    return (
+        "The gradient of the model's loss must be finite. Received: infinite or "
+        f"undefined values{layer and f', which come from {layer}'}. Look for a division "
+        "by zero, a logarithm or a root of 0, or an overflow there."
+    )
+
+
+def _layer(model_fn, x, find):
+    """The first layer that `find` picks, as "layer 'name' (Type)"; "" if unknown."""
+    model = getattr(model_fn, "model", lambda: None)()
+    if model is None or not tf.executing_eagerly():
+        return ""
+    try:
+        layers = [
+            layer
+            for layer in model.layers
+            if not isinstance(layer, keras.layers.InputLayer)
+        ]
+        parts = keras.Model(model.inputs, [layer.output for layer in layers])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            outputs = parts(x, training=False)
+        layer = layers[find(tape, x, outputs)]
+    except Exception:  # A subclassed model shows no layers' outputs; say what we know.
+        return ""
+    return f"layer {layer.name!r} ({type(layer).__name__})"
+
+
+def _cuts(tape, x, outputs):
+    """The place of the first output that does not depend on x differentiably."""
+    return next(i for i, out in enumerate(outputs) if _gradient(tape, out, x) is None)
+
+
+def _gradient(tape, target, source):
+    if not target.dtype.is_floating:
+        return None
+    try:
+        return tape.gradient(target, source)
+    except LookupError:  # an operation without a registered gradient
+        return None
+
+
+def _overflows(tape, x, outputs, y):
+    """The first output that is not finite, or else the layer whose input gradient is.
+
+    The gradient runs from the last layer to the first: the culprit is the one after the
+    last layer whose output has a bad gradient.
+    """
+    for i, out in enumerate(outputs):
+        if not tf.reduce_all(tf.math.is_finite(out)):
+            return i
+    with tape:
+        loss = cross_entropy(labels=y, logits=outputs[-1])
+    bad = [
+        i
+        for i, gradient in enumerate(tape.gradient(loss, outputs))
+        if gradient is not None and not tf.reduce_all(tf.math.is_finite(gradient))
+    ]
+    return max(bad) + 1 if bad else 0
