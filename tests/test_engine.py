@@ -156,7 +156,7 @@ def test_fixed_batches_are_traced_in_the_first_batch(model, data):
         traces.append(images.shape)
         return model(images)
 
-    batches = engine.craft_batches(counted, attack("pgd"), *data, batch_size=16)
+    batches = engine.craft_batches(counted, attack("fgsm"), *data, batch_size=16)
     next(batches)
     first = len(traces)
     assert len(list(batches)) == 2 and len(traces) == first
@@ -192,12 +192,13 @@ def test_padding_costs_an_attack_that_stops_per_image_nothing(model, data, monke
     sizes = []
     images, labels = data[0][:3], data[1][:3]
     cw = attack("cw")
+    stages = cw.stages
 
     def advance(model_fn, state, settings):
         sizes.append(len(state["done"]))
-        return cw.stages.advance(model_fn, state, settings)
+        return stages.advance(model_fn, state, settings)
 
-    monkeypatch.setattr(cw.function, "stages", cw.stages._replace(advance=advance))
+    monkeypatch.setattr(cw.function, "stages", stages._replace(advance=advance))
     engine.craft(model, cw, images, labels, batch_size=64)
     assert set(sizes) == {8}
 

@@ -241,7 +241,7 @@ def predict(model_fn, x):
     return tf.argmax(_logits(model_fn, x), axis=1)
 
 
-@tf.function(autograph=False)
+@tf.function  # With autograph, as CleverHans' gradient: a model may use len(x).
 def _logits(model_fn, x):
     return model_fn(x)
 
