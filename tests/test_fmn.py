@@ -66,7 +66,7 @@ def test_passes_are_the_steps_of_images_that_the_model_gets_right(linear):
 
 
 def reference(normal, image, label, norm, steps):
-    """Algorithm 1 for one image and a linear lead, word for word, in float64."""
+    """Algorithm 1 for one image and a linear lead, in float64."""
     flat, weight = image.reshape(-1).astype(np.float64), normal.reshape(-1)
     weight = weight.astype(np.float64) * (1 if label == 0 else -1)
     dual = {2: 2, np.inf: 1}[norm]
@@ -82,7 +82,8 @@ def reference(normal, image, label, norm, steps):
         elif found:
             eps = eps * (1 + gamma)
         else:
-            eps = size + abs(lead) / np.linalg.norm(weight, dual)
+            extended = size + abs(lead) / np.linalg.norm(weight, dual)
+            eps = max(extended, eps * (1 + gamma))
         eta = eta + alpha * weight / np.linalg.norm(weight)
         if norm == np.inf:
             eta = np.clip(eta, -eps, eps)
