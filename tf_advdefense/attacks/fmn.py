@@ -42,7 +42,7 @@ def init(model_fn, x, y, seed, index, settings):
         "image": x,
         "label": y,
         "eta": tf.zeros_like(x),
-        "eps": like + 1,  # read by norm 0 alone before it is set
+        "eps": like + (1 if settings["norm"] == 0 else 0),
         "limit": farthest(x, settings["norm"], *bounds),
         "best": x,
         "best_norm": like + np.inf,
@@ -105,7 +105,8 @@ def _radius(state, success, distance, lead, gradient, cosine, settings):
         larger = tf.maximum(eps + 1, tf.floor(larger))
     else:
         slope = tf.maximum(dual_lengths(gradient, norm), 1e-12)
-        larger = tf.where(state["fooled"], larger, distance + tf.abs(lead) / slope)
+        extended = tf.maximum(distance + tf.abs(lead) / slope, larger)
+        larger = tf.where(state["fooled"], larger, extended)
     eps = tf.where(success, tf.minimum(smaller, state["best_norm"]), larger)
     return tf.minimum(eps, state["limit"])
 
@@ -132,7 +133,7 @@ def _anneal(first, last, cosine):
 def fmn(
     *,
     steps=100,
-    norm=2,
+    norm=2.0,
     alpha_init=1.0,
     alpha_final=None,
     gamma_init=0.05,
@@ -144,9 +145,11 @@ def fmn(
     L2 length alpha in every norm, and takes as many gradients as `steps`. The distance
     to the boundary is taken from the linear extension until the first success of an
     image (not in norm 0, whose radius starts at one value and moves by at least one).
-    Different from it: an image that the model gets wrong already is done at once, and
-    no radius exceeds the distance to the farthest corner of the box. Left out is the
-    start from an adversarial image.
+    Different from it: an image that the model gets wrong already is done at once; no
+    radius exceeds the distance to the farthest corner of the box; and until the first
+    success the radius grows at least as it does after it, because on a linear model the
+    extension ends on the boundary itself, time and again. Left out is the start from an
+    adversarial image.
 
     Args:
       steps: gradients for each image; the paper goes up to 1000.

@@ -113,9 +113,9 @@ def _steepest(model_fn, state, adv, settings):
     if settings["norm"] != 1:
         return optimize_linear(gradient, size, settings["norm"])
     gradient = drop_blocked(gradient, adv, settings["clip_min"], settings["clip_max"])
-    return size * sparse_direction(
-        gradient, threshold_rank(settings["grad_sparsity"], adv)
-    )
+    # A percentage per image: of a single one CleverHans keeps an entry too many.
+    percent = tf.fill(tf.shape(adv)[:1], settings["grad_sparsity"])
+    return size * sparse_direction(gradient, threshold_rank(percent, adv))
 
 
 def _gradient(model_fn, adv, y, settings):

@@ -1,0 +1,289 @@
+"""Balls and projected gradient descent against closed forms and CleverHans."""
+
+from cleverhans.tf2.attacks.projected_gradient_descent import (
+    projected_gradient_descent,
+)
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import closed_forms
+from tf_advdefense.attacks import balls
+from tf_advdefense.attacks import engine
+from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.draws import row_keys
+from tf_advdefense.attacks.gradient import bim
+from tf_advdefense.attacks.gradient import fgsm
+from tf_advdefense.attacks.gradient import mim
+from tf_advdefense.attacks.losses import LOSSES
+from tf_advdefense.attacks.projected_gradient import pgd
+from tf_advdefense.attacks.sparse_l1 import sparse_l1
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(11)
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+        ]
+    )
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(5)
+    return rng.random((6, 8, 8, 3), np.float32), np.arange(6) % 4
+
+
+# Balls.
+
+
+def duchi(v, eps):
+    """The projection onto the L1 ball by sorting (Duchi et al. 2008, figure 1)."""
+    if np.sum(np.abs(v)) <= eps or eps == 0:
+        return v * (eps > 0)
+    u = -np.sort(-np.abs(v))
+    excess = (np.cumsum(u) - eps) / np.arange(1, len(u) + 1)
+    level = excess[np.flatnonzero(u > excess)[-1]]
+    return np.sign(v) * np.maximum(np.abs(v) - level, 0)
+
+
+@pytest.mark.parametrize("features", [1, 7, 600])
+def test_the_l1_projection_is_duchis(features):
+    rng = np.random.default_rng(features)
+    eta = rng.normal(size=(60, features, 1, 1)).astype(np.float32)
+    eta[:20] *= rng.random((20, features, 1, 1)) < 0.1  # as attacks have them
+    eta[20:30] = np.round(eta[20:30])  # ties
+    norm = closed_forms.length(eta, 1)
+    eps = (norm * rng.uniform(0, 1.2, 60)).astype(np.float32)
+    eps[:3] = 0, 1e-6, 1e6
+    out = balls.project(tf.constant(eta), 1, tf.constant(eps)).numpy()
+    for row, image in enumerate(eta.reshape(60, -1).astype(np.float64)):
+        expected = duchi(image, np.float64(eps[row]))
+        np.testing.assert_allclose(out[row].reshape(-1), expected, atol=3e-6)
+    assert np.all(closed_forms.length(out, 1) <= eps * (1 + 1e-5) + 1e-6)
+    np.testing.assert_array_equal(out[norm <= eps], eta[norm <= eps])
+
+
+def test_a_projection_leaves_the_other_rows_alone():
+    eta = np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32)
+    eps = tf.constant([1.0, 2.0, 3.0, 4.0])
+    for norm in (np.inf, 2, 1, 0):
+        alone = balls.project(tf.constant(eta), norm, eps).numpy()[2]
+        for value in (np.nan, np.inf, 0):
+            spoilt = eta.copy()
+            spoilt[[0, 1, 3]] = value
+            out = balls.project(tf.constant(spoilt), norm, eps).numpy()[2]
+            np.testing.assert_array_equal(out, alone)
+
+
+def test_the_l0_projection_keeps_the_largest_and_of_equals_the_first():
+    eta = tf.constant([[3.0, -5, 1, 4], [1, -1, 1, 1], [1, 2, 3, 4], [1, 2, 3, 4]])
+    out = balls.project(eta, 0, tf.constant([2.0, 3.0, 0.0, 9.0])).numpy()
+    expected = [[0, -5, 0, 4], [1, -1, 1, 0], [0, 0, 0, 0], [1, 2, 3, 4]]
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_random_points_fill_their_ball(norm):
+    """The radius of a uniform draw from a d-ball has mean d / (d + 1)."""
+    keys = row_keys(0, tf.range(4000))
+    points = balls.random_ball(keys, 0, (2, 2, 1), norm).numpy().reshape(4000, 4)
+    radius = np.linalg.norm(points, norm, axis=1)
+    assert radius.max() <= 1 + 1e-6
+    np.testing.assert_allclose(radius.mean(), 4 / 5, atol=0.01)
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=0.03)
+    np.testing.assert_allclose(np.mean(points > 0, axis=0), 0.5, atol=0.03)
+    again = balls.random_ball(keys[5:7], 0, (2, 2, 1), norm).numpy().reshape(2, 4)
+    np.testing.assert_array_equal(again, points[5:7])
+    other = balls.random_ball(keys, 1, (2, 2, 1), norm).numpy().reshape(4000, 4)
+    assert abs(np.corrcoef(points[:, 0], other[:, 0])[0, 1]) < 0.05
+
+
+def test_the_farthest_corner():
+    x = tf.constant([[0.2, 0.5], [1.0, 0.0]])
+    for norm, expected in {
+        np.inf: [0.8, 1],
+        2: [np.sqrt(0.89), np.sqrt(2)],
+        1: [1.3, 2],
+        0: [2, 2],
+    }.items():
+        np.testing.assert_allclose(balls.farthest(x, norm, 0, 1), expected, rtol=1e-6)
+
+
+# Descent.
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2])
+@pytest.mark.parametrize("loss", ["margin", "dlr"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_other_losses_are_those_of_cleverhans_parameter(
+    model, batch, norm, loss, targeted
+):
+    images, labels = batch
+    sizes = {"eps": 0.1, "eps_iter": 0.03, "nb_iter": 5, "norm": norm}
+    np.testing.assert_allclose(
+        pgd(model, images, labels, targeted, loss=loss, **sizes),
+        projected_gradient_descent(
+            model,
+            images,
+            y=labels,
+            targeted=targeted,
+            clip_min=0.0,
+            clip_max=1.0,
+            loss_fn=LOSSES[loss],
+            **sizes,
+        ),
+        rtol=0,
+        atol=1e-6,
+    )
+
+
+def highest_lead(images, labels, normal, eps, norm):
+    """The exact maximum of the wrong logit's lead in the ball and the bounds."""
+    room = np.where(closed_forms.away(labels) * normal > 0, 1 - images, images)
+    room, slope = room.reshape(len(images), -1), np.abs(normal).reshape(-1)
+    if norm == 1:  # the steepest entries first, as far as they go
+        order = np.argsort(-slope)
+        reach = np.minimum(np.cumsum(room[:, order], axis=1), eps)
+        return np.sum(np.diff(reach, axis=1, prepend=0) * slope[order], axis=1)
+    low, high = np.zeros((len(images), 1)), np.full((len(images), 1), 1e3)
+    for _ in range(60):
+        scale = (low + high) / 2
+        inside = closed_forms.length(np.minimum(scale * slope, room), 2) <= eps
+        low = np.where(inside[:, None], scale, low)
+        high = np.where(inside[:, None], high, scale)
+    return np.sum(np.minimum(low * slope, room) * slope, axis=1)
+
+
+@pytest.mark.parametrize(
+    "norm, eps, least",
+    [(2, 0.1, 0.9999), (2, 1.2, 0.99), (1, 0.1, 0.9999), (1, 2.5, 0.98)],
+    ids=["2", "2-and-bounds", "1", "1-and-bounds"],
+)
+def test_a_linear_loss_is_climbed_to_the_top(norm, eps, least):
+    model, normal = closed_forms.linear_model()
+    images, labels = closed_forms.images_at(normal, np.linspace(0.02, 0.2, 8))
+    hyper = {"eps": eps, "eps_iter": eps / 40, "nb_iter": 100, "norm": norm}
+    eta = pgd(model, images, labels, **hyper).numpy() - images
+    reached = np.sum(eta * normal * closed_forms.away(labels), axis=(1, 2, 3))
+    ratio = reached / highest_lead(images, labels, normal, eps, norm)
+    assert np.all(ratio <= 1 + 1e-5) and np.all(ratio >= least), ratio
+    assert np.all(closed_forms.length(eta, norm) <= eps * (1 + 1e-5))
+
+
+@pytest.mark.parametrize("attack", [fgsm, mim, pgd, sparse_l1])
+def test_an_eps_per_image_is_each_images_eps(model, batch, attack):
+    images, labels = batch
+    scale = 20 if attack is sparse_l1 else 1
+    eps = scale * np.array([0, 0.01, 0.02, 0.05, 0.1, 0.2], np.float32)
+    hyper = {} if attack is fgsm else {"nb_iter": 3, "eps_iter": scale * 0.03}
+    out = attack(model, images, labels, eps=eps, **hyper).numpy()
+    for row, radius in enumerate(eps):
+        one = attack(model, images, labels, eps=float(radius), **hyper).numpy()
+        np.testing.assert_array_equal(out[row], one[row])
+    traced = tf.function(lambda eps: attack(model, images, labels, eps=eps, **hyper))
+    np.testing.assert_allclose(traced(tf.constant(eps)), out, atol=1e-6)
+
+
+def test_an_eps_per_image_is_checked(model, batch):
+    for eps, message in {
+        (0.1,) * 5: r"`eps` must be one number or one per image. Received: shape \(5,",
+        (0.1, 0.2, 2.0): r"`eps` must be in \[0, 1\]. Received: eps=2.0.",
+        ((0.1,) * 6,): "`eps` of `pgd` must be one number or one per image.",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            pgd(model, *batch, eps=np.array(eps))
+    with pytest.raises(ValueError, match="`eps` of `bim` must be one number"):
+        bim(model, *batch, eps=np.full(6, 0.1))
+
+
+# Restarts.
+
+
+def plateau(images):
+    """Two classes, a boundary near the image's mean 0.5, and no slope at grey."""
+    lead = tf.reduce_mean(images, axis=[1, 2, 3]) - 0.5
+    lead = 100 * tf.nn.relu(tf.abs(lead) - 0.001)
+    return tf.stack([tf.fill(tf.shape(lead), 1.0), lead], axis=1)
+
+
+def test_restarts_fool_where_the_gradient_is_zero():
+    images = np.full((8, 8, 8, 3), 0.5, np.float32)
+    labels = np.zeros(8, int)
+    hyper = {"eps": 0.1, "eps_iter": 0.02, "nb_iter": 8}
+    np.testing.assert_array_equal(pgd(plateau, images, labels, **hyper), images)
+    attack = make_attack("pgd", nb_restarts=6, **hyper)
+    out = engine.craft(plateau, attack, images, labels, batch_size=8)
+    assert np.all(out["prediction"] == 1)
+    # The first descent goes nowhere; nobody goes on after the first that fooled.
+    assert np.all(out["backwards"] >= 16) and len(set(out["backwards"].tolist())) > 1
+    np.testing.assert_array_equal(out["forwards"], out["backwards"] // 8 * 9)
+    assert attack.passes == (54, 48)
+    np.testing.assert_array_equal(
+        attack(plateau, images, labels), attack(plateau, images, labels)
+    )
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_restarts_keep_the_highest_loss(model, norm, targeted):
+    images = np.random.default_rng(8).random((12, 8, 8, 3), np.float32)
+    labels = np.argmax(model(images), axis=1)
+    goal = (labels + 1) % 4 if targeted else labels
+    eps = {np.inf: 0.01, 2: 0.1, 1: 0.5}[norm]  # too small to fool most images
+    hyper = {"eps": eps, "eps_iter": eps, "nb_iter": 1, "norm": norm}
+
+    def outcome(**more):
+        adv = pgd(model, images, goal, targeted, **hyper, **more)
+        logits = model(adv)
+        loss = LOSSES["ce"](labels=goal, logits=logits).numpy()
+        reached = np.argmax(logits, axis=1) == goal
+        return -loss if targeted else loss, reached if targeted else ~reached
+
+    loss, fooled = outcome()
+    for restarts in (2, 4):
+        more_loss, more_fooled = outcome(nb_restarts=restarts)
+        assert np.all(more_fooled >= fooled)
+        assert np.all(more_loss[~more_fooled] >= loss[~more_fooled] - 1e-6)
+        loss, fooled = more_loss, more_fooled
+    losses = [outcome(rand_init=True, nb_restarts=count)[0] for count in (1, 8)]
+    assert np.all(losses[1] >= losses[0] - 1e-6) and np.any(losses[1] > losses[0])
+
+
+def test_a_batch_of_unknown_size(model, batch):
+    spec = [tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([None], tf.int64)]
+    for hyper in ({}, {"nb_restarts": 2}, {"norm": 1, "rand_init": True}):
+        attack = make_attack("pgd", nb_iter=3, eps=0.1, **hyper)
+        traced = tf.function(lambda x, y: attack(model, x, y), input_signature=spec)
+        np.testing.assert_allclose(traced(*batch), attack(model, *batch), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "message, hyper",
+    [
+        ("`norm` must be inf or 2 or 1. Received: norm=0.", {"norm": 0}),
+        ("`loss` must be one of ce, margin, dlr. Received: loss='l2'.", {"loss": "l2"}),
+        (
+            "`grad_sparsity` must be in (0, 100). Received: grad_sparsity=100.",
+            {"norm": 1, "grad_sparsity": 100},
+        ),
+    ],
+)
+def test_wrong_values_are_one_line(message, hyper):
+    with pytest.raises(ValueError) as error:
+        make_attack("pgd", **hyper)
+    assert str(error.value) == message
+
+
+def test_too_few_classes_for_a_loss_are_one_line():
+    linear, normal = closed_forms.linear_model()
+    images, labels = closed_forms.images_at(normal, np.full(2, 0.05))
+    with pytest.raises(ValueError, match="'dlr' needs at least 3 classes") as error:
+        pgd(linear, images, labels, loss="dlr")
+    assert "\n" not in str(error.value)
