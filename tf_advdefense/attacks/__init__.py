@@ -26,6 +26,7 @@ import math
 from typing import Callable
 
 from tf_advdefense.attacks import carlini_wagner
+from tf_advdefense.attacks import elastic_net
 from tf_advdefense.attacks import gradient
 from tf_advdefense.attacks import sparse_l1
 from tf_advdefense.attacks.contract import check_hyper
@@ -80,9 +81,19 @@ class Attack:
         return self.cost(self.hyper)
 
 
-def _gradients(*names):
-    """The cost of as many input gradients as the product of these hyperparameters."""
-    return lambda hyper: (math.prod(hyper[name] for name in names),) * 2
+def _gradients(*names, forwards=1):
+    """The cost of as many input gradients as the product of these hyperparameters.
+
+    Args:
+      names: of the hyperparameters.
+      forwards: the forward passes for each backward pass.
+    """
+
+    def cost(hyper):
+        iterations = math.prod(hyper[name] for name in names)
+        return forwards * iterations, iterations
+
+    return cost
 
 
 ATTACKS = {
@@ -95,6 +106,12 @@ ATTACKS = {
         "minimal-norm",
         "arXiv:1608.04644",
         _gradients("binary_search_steps", "max_iterations"),
+    ),
+    "ead": Attack(
+        elastic_net.ead,
+        "minimal-norm",
+        "arXiv:1709.04114",
+        _gradients("binary_search_steps", "max_iterations", forwards=2),
     ),
     "sparse_l1": Attack(
         sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")
