@@ -28,6 +28,7 @@ from typing import Callable
 from tf_advdefense.attacks import carlini_wagner
 from tf_advdefense.attacks import elastic_net
 from tf_advdefense.attacks import gradient
+from tf_advdefense.attacks import saliency_map
 from tf_advdefense.attacks import sparse_l1
 from tf_advdefense.attacks.contract import check_hyper
 from tf_advdefense.attacks.contract import defaults
@@ -67,7 +68,7 @@ class Attack:
 
     @property
     def norm(self):
-        """The order of the ball, or of the norm it makes small: np.inf, 2 or 1."""
+        """The order of the ball, or of the norm it makes small: np.inf, 2, 1 or 0."""
         return self.hyper.get("norm", self.function.norms[0])
 
     @property
@@ -79,6 +80,12 @@ class Attack:
     def passes(self):
         """The forward and the backward passes it takes per image, at most."""
         return self.cost(self.hyper)
+
+
+def _saliency_maps(hyper):
+    """The cost for images of 32 x 32 x 3 values; others scale with their size."""
+    iterations = int(32 * 32 * 3 * hyper["gamma"] / 2) + 1
+    return iterations, 2 * iterations
 
 
 def _gradients(*names, forwards=1):
@@ -112,6 +119,9 @@ ATTACKS = {
         "minimal-norm",
         "arXiv:1709.04114",
         _gradients("binary_search_steps", "max_iterations", forwards=2),
+    ),
+    "jsma": Attack(
+        saliency_map.jsma, "minimal-norm", "arXiv:1511.07528", _saliency_maps
     ),
     "sparse_l1": Attack(
         sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")
