@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.saliency_map import _second_largest_before
 from tf_advdefense.attacks.saliency_map import best_pair
 from tf_advdefense.attacks.saliency_map import jsma
 
@@ -77,6 +78,16 @@ def test_the_best_pair_is_that_of_all_pairs(size):
                 assert p != q and free[row, p] and free[row, q]
                 product = (a[row, p] + a[row, q]) * (b[row, p] + b[row, q])
                 np.testing.assert_allclose(product, best, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2, 3, 8, 13])
+def test_what_two_others_exceed_is_told_from_the_rest(size):
+    values = np.random.default_rng(0).integers(0, 9, (20, size)).astype(np.float32)
+    second = _second_largest_before(values).numpy()
+    for place in range(size):
+        before = np.sort(values[:, :place], axis=1)
+        expected = before[:, -2] if place > 1 else np.full(20, -np.inf)
+        np.testing.assert_array_equal(second[:, place], expected)
 
 
 def test_values_that_are_not_finite_are_in_no_pair():
@@ -159,6 +170,7 @@ def test_a_smaller_share_stops_where_a_larger_one_goes_on(model):
 
 def test_images_without_an_admissible_pair_are_left():
     """Every value raises both classes: no pair lowers the others."""
+
     def model(images):
         total = tf.reduce_sum(images, axis=(1, 2, 3))
         return tf.stack([total, total - 1], axis=1)

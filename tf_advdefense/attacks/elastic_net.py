@@ -29,9 +29,9 @@ def _at_the_image(x):
 
 @tf.function(autograph=False)
 def advance(model_fn, state, settings):
-    """Runs at most ten iterations on every image; rows that are `done` stay."""
-    span = min(10, constant_search.span(settings))
-    return loop(lambda state: _iterate(model_fn, state, settings), state, span)
+    """Runs a block of iterations on every image; rows that are `done` keep theirs."""
+    iterate = lambda state: _iterate(model_fn, state, settings)
+    return loop(iterate, state, constant_search.BLOCK)
 
 
 finish = constant_search.closest
@@ -118,7 +118,7 @@ def ead(
       learning_rate: the first step size.
       binary_search_steps: how often the constant c of `c * f` is tried.
       max_iterations: iterations for each of them.
-      abort_early: leave a search step when a tenth of it hardly lowers the loss.
+      abort_early: leave a search step when a tenth of it lowers the loss by less than 1 %.
       initial_const: the first c; ten times as much after a failure, until a success.
     """
     if not beta >= 0:
