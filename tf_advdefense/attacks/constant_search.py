@@ -11,7 +11,8 @@ CIFAR-10 images that took 25 % fewer iterations for a mean L2 norm 0.1 % larger.
     state = {**begin(x, y, settings), "modifier": tf.zeros_like(x)}
     penalty, success = objective(model_fn, images, state, settings)
     new = {**state, **record(state, images, distance, success), "modifier": ...}
-    state = settle(state, new, penalty + distance, {"modifier": 0.0}, settings)
+    restart = {"modifier": tf.zeros_like(x)}
+    state = settle(state, new, penalty + distance, restart, settings)
 """
 
 import tensorflow as tf

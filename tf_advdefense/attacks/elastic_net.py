@@ -118,7 +118,8 @@ def ead(
       learning_rate: the first step size.
       binary_search_steps: how often the constant c of `c * f` is tried.
       max_iterations: iterations for each of them.
-      abort_early: leave a search step when a tenth of it lowers the loss by less than 1 %.
+      abort_early: leave a search step when a tenth of it lowers the loss by less than
+        1 %.
       initial_const: the first c; ten times as much after a failure, until a success.
     """
     if not beta >= 0:

@@ -26,7 +26,8 @@ _SPAN = 5  # iterations of a compiled block: 15 passes
 
 def init(model_fn, x, y, seed, index, settings):
     """The state before the first iteration; `y` the labels, or the targets."""
-    room = x < settings["clip_max"] if settings["theta"] > 0 else x > settings["clip_min"]
+    rising = settings["theta"] > 0
+    room = x < settings["clip_max"] if rising else x > settings["clip_min"]
     return {
         "image": x,
         "label": y,
@@ -108,7 +109,7 @@ def best_pair(a, b, free):
     both a and b, one of them may take p's place beside q: so both p and q can be sought
     among the features of which fewer than two precede them in the order of a with no
     smaller b. These candidates are a handful where a and b are unrelated or rise
-    together; each of them is compared with all features.
+    together, and at worst all; each of them is compared with all features.
 
     Args:
       a, b: float32 `[n, features]`; what is not finite is not free.
