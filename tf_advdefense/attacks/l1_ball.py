@@ -8,11 +8,14 @@ Hein 2021, arXiv:2103.01208, section 2): this is the projection on both at once.
 
 import tensorflow as tf
 
-_HALVINGS = 24  # what float32 can tell apart
+_TOLERANCE = 1e-6  # of the radius: what float32 sums can tell
 
 
 def project(eta, radius, low, high):
     """The nearest perturbation of L1 norm `radius` at most, and in [low, high].
+
+    All entries shrink by the same level, but not beyond 0, and are cut to their room.
+    Newton's steps find the level, inside an interval that holds it.
 
     Args:
       eta: float32 `[n, ...]`.
@@ -21,24 +24,33 @@ def project(eta, radius, low, high):
     """
     axes = list(range(1, len(eta.shape)))
     size, room = tf.abs(eta), tf.where(eta > 0, high, -low)
+    goal = radius * (1 - _TOLERANCE)
 
     def shrunk(level):
-        """All entries smaller by `level`, but not beyond 0, and cut to their room."""
         return tf.minimum(tf.maximum(size - level, 0.0), room)
 
-    def fits(level):
-        return tf.reduce_sum(shrunk(level), axes, keepdims=True) <= radius
+    def step(level, lower, upper, found):
+        excess = tf.reduce_sum(shrunk(level), axes, keepdims=True) - goal
+        # A row at its level stays there, whatever the other rows still need; at level
+        # 0 it may be shorter than the radius.
+        found |= tf.abs(excess) <= radius * _TOLERANCE
+        found |= (excess < 0) & (level <= 0)
+        too_long = excess > 0
+        lower = tf.where(too_long, level, lower)
+        upper = tf.where(too_long, upper, level)
+        shrinking = tf.cast((size > level) & (size - level < room), tf.float32)
+        slope = tf.reduce_sum(shrinking, axes, keepdims=True)
+        next_level = level + tf.math.divide_no_nan(excess, slope)
+        inside = (next_level > lower) & (next_level < upper)
+        next_level = tf.where(inside, next_level, (lower + upper) / 2)
+        return tf.where(found, level, next_level), lower, upper, found
 
-    def halve(lower, upper):
-        middle = (lower + upper) / 2
-        enough = fits(middle)
-        return tf.where(enough, lower, middle), tf.where(enough, middle, upper)
-
-    zero = tf.zeros_like(tf.reduce_max(size, axes, keepdims=True))
-    _, level = tf.while_loop(
-        lambda lower, upper: True,
-        halve,
-        (zero, tf.reduce_max(size, axes, keepdims=True)),
-        maximum_iterations=_HALVINGS,
+    longest = tf.reduce_max(size, axes, keepdims=True)
+    zero = tf.zeros_like(longest)
+    level, _, upper, found = tf.while_loop(
+        lambda level, lower, upper, found: tf.reduce_any(~found),
+        step,
+        (zero, zero, longest, tf.zeros_like(zero, tf.bool)),
+        maximum_iterations=50,
     )
-    return tf.sign(eta) * shrunk(tf.where(fits(zero), zero, level))
+    return tf.sign(eta) * shrunk(tf.where(found, level, upper))

@@ -103,8 +103,7 @@ def _propose(state, turn, settings):
     start, moved = _tiles(x, norm, draw), _moved(state, turn, draw, settings)
     eta = where(turn == 0, start, moved)
     if norm == 1:
-        # AutoAttack's slack for the rounding of the sum.
-        eta = l1_ball.project(eta, eps * (1 - 1e-6), bounds[0] - x, bounds[1] - x)
+        eta = l1_ball.project(eta, eps, bounds[0] - x, bounds[1] - x)
     else:
         eta = eta * (eps / (_length(eta, norm, (1, 2, 3)) + 1e-12))
     return tf.clip_by_value(x + eta, *bounds)
