@@ -21,6 +21,7 @@ QUICK = {
     "pgd": {"nb_iter": 4, "rand_init": True},
     "mim": {"nb_iter": 4},
     "sparse_l1": {"nb_iter": 4, "rand_init": True},
+    "deepfool": {"max_iter": 10},
     "fab_t": {"n_iter": 6, "n_target_classes": 2},
 }
 FIXED_EPS = [name for name in ATTACKS if ATTACKS[name].kind == "fixed-eps"]

@@ -251,3 +251,123 @@ def test_points_on_the_way_make_distances_smaller(golden, norm):
     assert np.all((ratios < 1.0001) & (ratios > 0.9 * 0.999))
     assert np.mean(ratios) < 0.98
     np.testing.assert_allclose(ratios[0], 1, rtol=1e-3)  # nothing lies before the second
+
+
+# --- stopping, restarts, targets ------------------------------------------------------
+
+
+def distances(adv, images, norm=np.inf):
+    return np.linalg.norm((np.asarray(adv) - images).reshape(len(images), -1), norm, 1)
+
+
+def test_a_radius_keeps_what_is_fooled_within_it_and_stops_there():
+    model, weights = linear_model(4)
+    images = middle_images(16)
+    labels, exact = boundary_distances(images, weights, np.inf)
+    closest = np.nanmin(exact, axis=1)
+    eps = float(np.median(closest))
+    attack = make_attack("fab_t", eps=eps, n_iter=10)
+    found = engine.craft(model, attack, images, labels, batch_size=16)
+    fooled = found["prediction"] != labels
+    # A linear model is fooled at once, wherever the overshoot stays within eps.
+    np.testing.assert_array_equal(fooled[closest * 1.05 < eps], True)
+    np.testing.assert_array_equal(fooled[closest > eps], False)
+    assert np.all(found["linf"][fooled] <= eps)
+    np.testing.assert_array_equal(found["image"][~fooled], images[~fooled])
+    assert np.all(found["backwards"][closest * 1.05 < eps] <= 10)
+    np.testing.assert_array_equal(found["backwards"][closest > eps], 30)
+    np.testing.assert_array_equal(found["forwards"][closest > eps], 61)
+
+
+def test_what_is_wrong_already_stays():
+    model, weights = linear_model(4)
+    images = middle_images(8)
+    labels, _ = boundary_distances(images, weights, np.inf)
+    np.testing.assert_array_equal(fab_t(model, images, (labels + 1) % 4), images)
+    np.testing.assert_array_equal(fab_t(model, images, labels, targeted=True), images)
+    attack = make_attack("fab_t")
+    found = engine.craft(model, attack, images, (labels + 1) % 4, batch_size=8)
+    np.testing.assert_array_equal(found["forwards"], 1)
+    np.testing.assert_array_equal(found["backwards"], 0)
+
+
+def test_what_cannot_be_fooled_stays():
+    images = middle_images(3)
+    constant = lambda x: tf.reduce_sum(x * 1e-9) + tf.one_hot([0, 0, 0], 3)
+    np.testing.assert_array_equal(fab_t(constant, images, [0, 0, 0], n_iter=3), images)
+
+
+@pytest.fixture(scope="module")
+def curved():
+    """A small network whose boundaries have many folds, and images it classifies."""
+    keras.utils.set_random_seed(4)
+    steep = keras.initializers.RandomNormal(stddev=1.0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(30, "tanh", kernel_initializer=steep),
+            keras.layers.Dense(30, "tanh", kernel_initializer=steep),
+            keras.layers.Dense(6),
+        ]
+    )
+    images = np.random.default_rng(2).random((16, 6, 6, 1), np.float32)
+    return model, images
+
+
+@norms
+def test_more_targets_and_restarts_are_never_worse(curved, norm):
+    model, images = curved
+    one, all_, again, other_seed = (
+        distances(fab_t(model, images, norm=norm, n_iter=8, **hyper), images, norm)
+        for hyper in (
+            {"n_target_classes": 1},
+            {"n_target_classes": 9},
+            {"n_target_classes": 9, "n_restarts": 3},
+            {"n_target_classes": 9, "n_restarts": 3, "seed": 1},
+        )
+    )
+    for found in (one, all_, again, other_seed):
+        found[found == 0] = np.inf  # not fooled
+    assert np.all(all_ <= one) and np.any(all_ < one)
+    assert np.all(again <= all_) and np.any(again < all_)
+    assert np.any(again != other_seed)
+
+
+@norms
+@pytest.mark.parametrize("eps", [None, 0.2])
+def test_restarts_begin_half_as_far_as_the_best_or_eps(norm, eps):
+    image = tf.fill([40, 5, 5, 3], 0.5)
+    best = np.float32([np.inf, 0.1] * 20)
+    state = {
+        "image": image,
+        "best_distance": tf.constant(best),
+        "keys": tf.range(40, dtype=tf.int64),
+    }
+    settings = {"norm": norm, "eps": eps, "clip_min": -9.0, "clip_max": 9.0}
+    start = fab._random_start(state, tf.fill([40], 1), settings)
+    radius = {np.inf: 0.3, 2: 1.0, 1: 5.0}[norm] if eps is None else eps
+    np.testing.assert_allclose(
+        length(start - image, norm), np.minimum(best, radius) / 2, rtol=1e-4
+    )
+    assert abs(np.mean(np.sign(start - image))) < 0.06
+
+
+@pytest.mark.parametrize(
+    "hyper, message",
+    [
+        ({"alpha_max": 1.5}, "`alpha_max` must be in [0, 1]. Received: alpha_max=1.5."),
+        ({"eta": 0.9}, "`eta` must be in [1, inf]. Received: eta=0.9."),
+        ({"beta": -0.1}, "`beta` must be in [0, 1]. Received: beta=-0.1."),
+        ({"norm": 3}, "`norm` must be inf or 2 or 1. Received: norm=3."),
+    ],
+)
+def test_ranges_are_checked(hyper, message):
+    with pytest.raises(ValueError) as error:
+        make_attack("fab_t", **hyper)
+    assert str(error.value) == message
+
+
+def test_the_registry_states_the_passes():
+    assert make_attack("fab_t").passes == (1801, 900)
+    assert make_attack("fab_t", n_restarts=2, n_iter=5).passes == (181, 90)
