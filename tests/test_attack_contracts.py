@@ -21,6 +21,9 @@ QUICK = {
     "pgd": {"nb_iter": 4, "rand_init": True},
     "mim": {"nb_iter": 4},
     "sparse_l1": {"nb_iter": 4, "rand_init": True},
+    "apgd_ce": {"n_iter": 8},
+    "apgd_dlr": {"n_iter": 8},
+    "apgd_t": {"n_iter": 6},
 }
 FIXED_EPS = [name for name in ATTACKS if ATTACKS[name].kind == "fixed-eps"]
 

@@ -25,6 +25,7 @@ import dataclasses
 import math
 from typing import Callable
 
+from tf_advdefense.attacks import autopgd
 from tf_advdefense.attacks import carlini_wagner
 from tf_advdefense.attacks import gradient
 from tf_advdefense.attacks import sparse_l1
@@ -95,6 +96,15 @@ ATTACKS = {
         "minimal-norm",
         "arXiv:1608.04644",
         _gradients("binary_search_steps", "max_iterations"),
+    ),
+    "apgd_ce": Attack(
+        autopgd.apgd_ce, "fixed-eps", "arXiv:2003.01690", autopgd.cost
+    ),
+    "apgd_dlr": Attack(
+        autopgd.apgd_dlr, "fixed-eps", "arXiv:2003.01690", autopgd.cost
+    ),
+    "apgd_t": Attack(
+        autopgd.apgd_t, "fixed-eps", "arXiv:2003.01690", autopgd.cost
     ),
     "sparse_l1": Attack(
         sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")
