@@ -24,6 +24,8 @@ QUICK = {
     "apgd_ce": {"n_iter": 8},
     "apgd_dlr": {"n_iter": 8},
     "apgd_t": {"n_iter": 6},
+    "deepfool": {"max_iter": 10},
+    "fab_t": {"n_iter": 6, "n_target_classes": 2},
 }
 FIXED_EPS = [name for name in ATTACKS if ATTACKS[name].kind == "fixed-eps"]
 

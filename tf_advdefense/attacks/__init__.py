@@ -27,6 +27,8 @@ from typing import Callable
 
 from tf_advdefense.attacks import autopgd
 from tf_advdefense.attacks import carlini_wagner
+from tf_advdefense.attacks import deepfool
+from tf_advdefense.attacks import fab
 from tf_advdefense.attacks import gradient
 from tf_advdefense.attacks import sparse_l1
 from tf_advdefense.attacks.contract import check_hyper
@@ -109,6 +111,10 @@ ATTACKS = {
     "sparse_l1": Attack(
         sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")
     ),
+    "deepfool": Attack(
+        deepfool.deepfool, "minimal-norm", "arXiv:1511.04599", deepfool.cost
+    ),
+    "fab_t": Attack(fab.fab_t, "minimal-norm", "arXiv:1907.02044", fab.cost),
 }
 
 
