@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import ATTACKS
+from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
 
 BATCH, SHAPE, CLASSES = 6, (8, 8, 3), 4
@@ -26,8 +27,21 @@ QUICK = {
     "apgd_t": {"n_iter": 6},
     "deepfool": {"max_iter": 10},
     "fab_t": {"n_iter": 6, "n_target_classes": 2},
+    "square": {"n_queries": 60, "eps": 0.1},
+    "spsa": {"nb_iter": 5, "spsa_samples": 32, "learning_rate": 0.05, "eps": 0.1},
+    "noise": {"n_draws": 40},
 }
-FIXED_EPS = [name for name in ATTACKS if ATTACKS[name].kind == "fixed-eps"]
+KINDS = {name: ATTACKS[name].kind for name in ATTACKS}
+# Attacks on scores may have a radius, too.
+FIXED_EPS = [
+    name
+    for name in ATTACKS
+    if KINDS[name] != "minimal-norm" and "eps" in ATTACKS[name].hyper
+]
+WITH_GRADIENT = [
+    name for name in ATTACKS if KINDS[name] in ("fixed-eps", "minimal-norm")
+]
+WITHOUT_GRADIENT = [name for name in ATTACKS if name not in WITH_GRADIENT]
 
 every_attack = pytest.mark.parametrize("name", ATTACKS)
 fixed_eps_attack = pytest.mark.parametrize("name", FIXED_EPS)
@@ -159,7 +173,9 @@ def test_targeted_raises_the_targets_probability(model, name):
             tf.nn.softmax(model(x)).numpy(), targets[:, None], axis=1
         )
 
-    assert np.mean(probability(adv) > probability(images)) >= 0.8
+    # An attack on the margin may reach the target while a third class gains.
+    raised = (probability(adv) > probability(images))[:, 0]
+    assert np.mean(raised | (own_classes(model, adv) == targets)) >= 0.8
 
 
 @every_attack
@@ -265,7 +281,7 @@ def test_a_registry_entry_describes_itself(name):
         "score-based",
         "decision-based",
     )
-    assert attack.norm in (np.inf, 1, 2) and attack.passes >= 1
+    assert attack.norm in (np.inf, 1, 2, None) and attack.passes[0] >= 1
     assert attack.paper.startswith("arXiv:")
     assert attack.function.__doc__
 
@@ -309,12 +325,26 @@ BROKEN_PATHS = {
 }
 
 
-@every_attack
+@pytest.mark.parametrize("name", WITH_GRADIENT)
 @pytest.mark.parametrize("path", BROKEN_PATHS)
 def test_a_model_without_gradient_is_one_line(model, name, path):
     with pytest.raises(ValueError, match="must have a gradient") as error:
         quick(name)(lambda images: model(BROKEN_PATHS[path](images)), make_images())
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+@pytest.mark.parametrize("path", BROKEN_PATHS)
+def test_attacks_on_scores_or_decisions_need_no_gradient(model, name, path):
+    attack, images = quick(name), make_images()
+    broken = lambda images: model(BROKEN_PATHS[path](images))
+    batches = engine.craft_batches(
+        broken, attack, images, own_classes(broken, images), batch_size=BATCH
+    )
+    (batch,) = batches
+    assert np.any(batch["image"] != images)
+    assert attack.passes[1] == 0
+    assert engine.estimate(broken, attack, images, batch_size=BATCH)[1] > 0
 
 
 @fixed_eps_attack

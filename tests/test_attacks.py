@@ -333,8 +333,7 @@ def test_make_attack_completes_the_hyperparameters():
     "message, name, hyper",
     [
         (
-            "Unknown attack 'pdg'. Did you mean 'pgd'? "
-            "Known: fgsm, bim, pgd, mim, cw, sparse_l1.",
+            f"Unknown attack 'pdg'. Did you mean 'pgd'? Known: {', '.join(ATTACKS)}.",
             "pdg",
             {},
         ),

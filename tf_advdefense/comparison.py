@@ -181,8 +181,8 @@ def _measurement(target, record, *, identity, attack=None, adv_set=None):
 
 
 def norm_text(norm):
-    """`inf`, `2` or `1`, as results and sets write a norm."""
-    return format(norm, "g")
+    """`inf`, `2` or `1`, as results and sets write a norm; None where there is none."""
+    return None if norm is None else format(norm, "g")
 
 
 def json_hyper(attack):

@@ -1,0 +1,202 @@
+"""The Square attack against the original's results, closed forms and properties."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_advdefense.attacks import engine
+from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks import square as module
+from tf_advdefense.attacks.l1_ball import project
+from tf_advdefense.attacks.square import square
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "square.npz"
+every_norm = pytest.mark.parametrize("norm, eps", [(np.inf, 0.1), (2, 1.0), (1, 6.0)])
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN, allow_pickle=False) as arrays:
+        arrays = dict(arrays)
+    return arrays | {"images": arrays["images"] / np.float32(255)}
+
+
+@pytest.fixture(scope="module")
+def trained(golden):
+    def model(images):
+        flat = tf.reshape(images, [-1, len(golden["w1"])])
+        return tf.tanh(flat @ golden["w1"] + golden["b1"]) @ golden["w2"] + golden["b2"]
+
+    return model
+
+
+def leads(model, adv, labels):
+    """By how much a wrong class leads, `[n]`."""
+    logits = model(adv).numpy()
+    own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    np.put_along_axis(logits, labels[:, None], -np.inf, axis=1)
+    return logits.max(axis=1) - own
+
+
+def length(eta, norm):
+    return np.linalg.norm(eta.reshape(len(eta), -1), norm, axis=1)
+
+
+GOLDEN_SETTINGS = [
+    "linf", "linf_rescaled", "linf_restarts", "l2", "l2_small_windows"
+]
+
+
+def test_every_golden_setting_is_checked(golden):
+    stored = {key.removeprefix("args_") for key in golden if key.startswith("args_")}
+    assert stored == set(GOLDEN_SETTINGS)
+
+
+@pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
+def test_as_many_images_stay_robust_as_in_the_original(golden, trained, setting):
+    hyper = json.loads(str(golden[f"args_{setting}"]))
+    hyper["norm"] = {"Linf": np.inf, "L2": 2}[hyper["norm"]]
+    images, labels = golden["images"], golden["labels"]
+    advs = [square(trained, images, labels, seed=seed, **hyper) for seed in range(4)]
+    counts = [np.sum(leads(trained, adv, labels) < 0) for adv in advs]
+    original = golden[f"robust_{setting}"]
+    # Images with draws of their own scatter less than a batch that shares them.
+    assert original.min() <= np.mean(counts) <= original.max()
+    error = np.std(original) / np.sqrt(len(original)) + np.std(counts) / 2
+    assert abs(np.mean(counts) - original.mean()) <= 3 * error + 1
+
+
+@every_norm
+def test_more_queries_never_lower_the_lead(golden, trained, norm, eps):
+    images, labels = golden["images"][:20], golden["labels"][:20]
+    before = leads(trained, images, labels)
+    for n_queries in (5, 20, 60):
+        adv = square(trained, images, labels, norm=norm, eps=eps, n_queries=n_queries)
+        after = leads(trained, adv, labels)
+        assert np.all(length(adv - images, norm) <= eps * (1 + 1e-5))
+        assert np.all((after >= before - 1e-5) | (after > 0))
+        before = after
+    assert np.mean(after > leads(trained, images, labels) + 0.01) > 0.9
+
+
+@every_norm
+def test_the_search_comes_close_to_the_best_of_a_linear_model(norm, eps):
+    rng = np.random.default_rng(0)
+    # Not square, two channels, far from the bounds, and too far to be fooled.
+    weights = rng.normal(size=(6, 9, 2)).astype(np.float32)
+    images = rng.uniform(0.4, 0.6, (4, 6, 9, 2)).astype(np.float32)
+    eps = {np.inf: 0.2, 2: 1.0, 1: 0.5}[norm]
+
+    def rise(x):
+        return tf.reduce_sum(x * weights, axis=(1, 2, 3))
+
+    model = lambda x: tf.stack([0 * rise(x) + 1e3, rise(x)], axis=1)
+    adv = square(
+        model,
+        images,
+        np.zeros(4, int),
+        eps=eps,
+        norm=norm,
+        n_queries=1500,
+        resc_schedule=True,
+    )
+    best = {
+        np.inf: eps * np.abs(weights).sum(),
+        2: eps * np.linalg.norm(weights),
+        # No entry can rise by more than its room of 0.4 at least.
+        1: eps * np.abs(weights).max(),
+    }[norm]
+    share = (rise(adv) - rise(images)).numpy() / best
+    # Bumps of three by three pixels cannot take any shape.
+    assert np.all(share >= {np.inf: 0.99, 2: 0.7, 1: 0.4}[norm])
+    assert np.all(share <= 1 + 1e-5)
+
+
+def test_windows_reach_the_last_row_and_column():
+    images = np.full((100, 6, 6, 1), 0.5, np.float32)
+    model = lambda x: tf.stack([x[:, 0, 0, 0] * 0 + 1, x[:, -1, -1, 0] * 0.1], 1)
+    adv = square(model, images, np.zeros(100, int), p_init=0.5, n_queries=80)
+    np.testing.assert_allclose(adv[:, -1, -1, 0], 0.5 + 8 / 255, atol=1e-6)
+
+
+def test_an_image_leaves_when_it_fools_and_pays_for_its_own_queries(golden, trained):
+    images, labels = golden["images"][:32], golden["labels"][:32].copy()
+    labels[:8] = (labels[:8] + 1) % 5  # wrong already
+    attack = make_attack("square", eps=0.12, n_queries=30, n_restarts=2)
+    found = engine.craft(trained, attack, images, labels, batch_size=32)
+    np.testing.assert_array_equal(found["image"][:8], images[:8])
+    assert np.all(found["forwards"][:8] == 1) and np.all(found["backwards"] == 0)
+    fooled = found["prediction"] != labels
+    assert 8 < fooled.sum() < 32
+    assert attack.passes == (1 + 2 * (30 + 1), 0)
+    assert np.all(found["forwards"][~fooled] == attack.passes[0])
+    assert np.all(found["forwards"][fooled] <= attack.passes[0])
+    assert len(np.unique(found["forwards"])) > 3
+
+
+def test_a_restart_begins_anew(golden, trained):
+    """Two restarts are the first of a seed and, where it failed, another start."""
+    images, labels = golden["images"], golden["labels"]
+    robust = [
+        leads(
+            trained,
+            square(trained, images, labels, eps=0.12, n_queries=25, n_restarts=n),
+            labels,
+        )
+        < 0
+        for n in (1, 4)
+    ]
+    assert not np.any(robust[1] & ~robust[0])
+    assert robust[1].sum() < robust[0].sum()
+
+
+@pytest.mark.parametrize("norm, outer", [(2, 1 / 4), (1, 1 / 16)])
+def test_bumps_are_two_opposite_halves(norm, outer):
+    upper = np.array([[outer, 1 + outer, outer]])
+    lower = np.array([[outer, outer, outer], [outer, 1 + outer, outer]])
+    halves = [half / np.linalg.norm(half.ravel(), norm) for half in (upper, -lower)]
+    expected = np.concatenate(halves) / (2 if norm == 1 else np.sqrt(2))
+    np.testing.assert_allclose(module._bump(3, norm), expected, atol=1e-7)
+
+
+def test_windows_shrink_by_the_schedule_of_the_original():
+    settings = {"p_init": 0.8, "norm": np.inf}
+    sides = module._sides((None, 32, 32, 3), settings)
+    assert sides == [29, 20, 14, 10, 7, 5, 4, 3, 2, 1]
+    turn = tf.constant([0, 1, 11, 12, 51, 52, 2002, 5000])  # query 0 is in turn 1
+    settings |= {"n_queries": 5000, "resc_schedule": False}
+    _, side = module._level_and_side(turn, (8, 32, 32, 3), settings)
+    np.testing.assert_array_equal(side, [29, 29, 29, 20, 20, 14, 4, 3])
+    assert module._sides((None, 9, 40, 1), settings)[0] == 9
+    settings["norm"] = 2
+    assert module._sides((None, 8, 40, 1), settings)[0] == 7
+    assert module._sides((None, 32, 32, 3), settings)[-1] == 3
+
+
+def test_l1_projection_is_the_nearest_point():
+    rng = np.random.default_rng(3)
+    x = rng.uniform(size=(6, 5, 4, 2)).astype(np.float32)
+    eta = rng.normal(0, 0.6, x.shape).astype(np.float32)
+    eta[0] *= 0.01  # inside the ball
+    found = project(eta, 3.0, -x, 1 - x).numpy()
+    room = np.where(eta > 0, 1 - x, x).reshape(6, -1).astype(np.float64)
+    size = np.abs(eta).reshape(6, -1).astype(np.float64)
+    for row in range(6):
+        shrunk = lambda level: np.clip(size[row] - level, 0, room[row])
+        # The sum is linear between the levels where an entry begins or ends to shrink.
+        ends = np.sort([0, *size[row], *np.maximum(size[row] - room[row], 0)])
+        sums = np.array([shrunk(level).sum() for level in ends])
+        expected = shrunk(np.interp(-3, -sums, ends) if sums[0] > 3 else 0)
+        np.testing.assert_allclose(
+            found[row].ravel(), expected * np.sign(eta[row].ravel()), atol=1e-5
+        )
+    assert np.all(length(found, 1) <= 3)
+    np.testing.assert_array_equal(project(eta, 0.0, -x, 1 - x), 0)
+
+
+def test_a_share_of_windows_out_of_range_is_one_line():
+    with pytest.raises(ValueError, match=r"`p_init` must be in \(0, 1\]. Received: p_"):
+        make_attack("square", p_init=1.2)

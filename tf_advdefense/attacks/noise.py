@@ -1,0 +1,109 @@
+"""Random noise: the baseline that every attack has to beat.
+
+    adv = noise(model, images, labels, eps=0.3)
+    adv = noise(model, images, labels, eps=2.0, norm=2, n_draws=100)
+
+Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max]; the
+result is within eps of them in `norm`. A defence that fails under noise is no defence,
+and a model that an attack harms no more than noise hides its gradients.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tf_advdefense.attacks import losses
+from tf_advdefense.attacks.draws import normal
+from tf_advdefense.attacks.draws import row_keys
+from tf_advdefense.attacks.draws import sign
+from tf_advdefense.attacks.draws import uniform
+from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import counters
+from tf_advdefense.attacks.stages import loop
+from tf_advdefense.attacks.stages import select
+from tf_advdefense.attacks.stages import staged
+from tf_advdefense.attacks.stages import where
+
+_BLOCK = 10  # draws between two looks at which images are done
+
+
+def init(model_fn, x, y, seed, index, settings):
+    """The state of images before their first draw."""
+    return {
+        "image": x,
+        "label": y,
+        "best": x,
+        "lead": tf.fill(tf.shape(x)[:1], -np.inf),
+        "keys": row_keys(seed, index),
+        **counters(x),
+    }
+
+
+@tf.function(autograph=False)
+def advance(model_fn, state, settings):
+    """A block of draws."""
+    return loop(lambda state: _try(model_fn, state, settings), state, _BLOCK)
+
+
+def finish(state, settings):
+    """The noisy image that fools the model, or the one that comes closest."""
+    return state["best"]
+
+
+def _try(model_fn, state, settings):
+    x, y, draws = state["image"], state["label"], state["forwards"]
+    shape = tuple(x.shape[1:])
+    eta = settings["eps"] * unit_ball(settings["norm"], state["keys"], draws, shape)
+    noisy = tf.clip_by_value(x + eta, settings["clip_min"], settings["clip_max"])
+    logits, lead = losses.evaluate(model_fn, losses.margin, noisy, y)
+    lead = -lead if settings["targeted"] else lead
+    fooled = losses.is_fooled(logits, y, settings["targeted"])
+    better = fooled | (lead > state["lead"])
+    new = {
+        **state,
+        "best": where(better, noisy, state["best"]),
+        "lead": tf.where(better, lead, state["lead"]),
+        "fooled": fooled,
+        "forwards": draws + 1,
+        "done": fooled | (draws + 1 >= settings["n_draws"]),
+    }
+    return select(state["done"], state, new)
+
+
+def unit_ball(norm, keys, counter, shape):
+    """Uniform draws from the ball of radius 1, `[n, *shape]`.
+
+    L1 and L2 after Calafiore et al. 1998: a direction from a distribution that depends
+    on the norm only, and a length whose power of the dimension is uniform.
+
+    Args:
+      keys, counter, shape: as of `draws.uniform`.
+    """
+    if norm == np.inf:
+        return 2 * uniform(keys, [counter, 0], shape) - 1
+    if norm == 2:
+        direction = normal(keys, [counter, 0], shape)
+    else:
+        # A Laplace variable by inversion; 1 - 0 keeps the logarithm finite.
+        magnitude = -tf.math.log(1 - uniform(keys, [counter, 0], shape))
+        direction = sign(keys, [counter, 2], shape) * magnitude
+    axes = list(range(1, len(shape) + 1))
+    power = tf.abs(direction) ** norm
+    direction /= tf.reduce_sum(power, axes, keepdims=True) ** (1 / norm)
+    length = uniform(keys, [counter, 1], (1,) * len(shape))
+    return length ** (1 / math.prod(shape)) * direction
+
+
+@staged((np.inf, 2, 1), Stages(init, advance, finish), gradient=False)
+def noise(*, eps=0.3, norm=np.inf, n_draws=1):
+    """Noise, uniform in the ball around the image, after CleverHans.
+
+    CleverHans has the L-infinity norm only and returns the first draw; so does this by
+    default. With more draws, an image is done with the first that fools the model, and
+    else the draw with the largest lead of a wrong class is kept. As a baseline: Ford et
+    al. 2019 (arXiv:1901.10513).
+
+    Args:
+      n_draws: how many draws to try.
+    """
