@@ -29,11 +29,14 @@ QUICK = {
     "fmn": {"steps": 20},
     "minimal_eps": {"search_steps": 4, "nb_iter": 4},
     "sparse_l1": {"nb_iter": 4, "rand_init": True},
+    "apgd_ce": {"n_iter": 8},
+    "apgd_dlr": {"n_iter": 8},
+    "apgd_t": {"n_iter": 6},
+    "deepfool": {"max_iter": 10},
+    "fab_t": {"n_iter": 6, "n_target_classes": 2},
     "square": {"n_queries": 60, "eps": 0.1},
     "spsa": {"nb_iter": 5, "spsa_samples": 32, "learning_rate": 0.05, "eps": 0.1},
     "noise": {"n_draws": 40},
-    "deepfool": {"max_iter": 10},
-    "fab_t": {"n_iter": 6, "n_target_classes": 2},
 }
 KINDS = {name: ATTACKS[name].kind for name in ATTACKS}
 # Attacks on scores may have a radius, too.

@@ -1,0 +1,321 @@
+"""Auto-PGD: projected gradient descent that chooses its own steps (Croce and Hein 2020).
+
+    adv = apgd_ce(model, images, labels, eps=8 / 255)
+    adv = apgd_t(model, images, labels, eps=0.5, norm=2, n_iter=50)
+
+Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max], eps is in
+their units. A run climbs its loss for `n_iter` iterations from a random start; the
+first iterate that fools the model is the image's answer and ends its work, and an image
+that the model gets wrong anyway is its own. An image that no run fools comes back as
+the point of highest loss.
+
+How a row steps is the matter of a step rule, `autopgd_dense` in Linf and L2 and
+`autopgd_sparse` in L1, which are modules of five functions: `intervals` between
+checkpoints, `start`, `project`, `begin` (the fields of the state that belong to the
+rule), `adapt` (their change after an iterate, and which rows go back to their best
+point) and `move`. A leg is a number of iterations in a ball of one radius: one leg
+makes a run, but for L1 with its schedule of radii.
+
+Different from the original code: at the first checkpoint, the first step's loss is
+compared with the start's (there, with a row of zeros); the loss and the class are means
+over `eot_iter` passes, as the gradient is (there, those of the last pass); an image
+that is not fooled comes back as its best point (there, as itself).
+"""
+
+import functools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tf_advdefense.attacks import autopgd_dense
+from tf_advdefense.attacks import autopgd_sparse
+from tf_advdefense.attacks import draws
+from tf_advdefense.attacks import losses
+from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import counters
+from tf_advdefense.attacks.stages import loop
+from tf_advdefense.attacks.stages import select
+from tf_advdefense.attacks.stages import staged
+from tf_advdefense.attacks.stages import where
+
+_RULES = {np.inf: autopgd_dense, 2: autopgd_dense, 1: autopgd_sparse}
+_BLOCK = 10  # gradients that a call of `advance` takes
+
+
+@tf.function(autograph=False)
+def init(model_fn, x, y, seed, index, settings, loss):
+    """The state of images before their first run.
+
+    Args:
+      x, y: images float32 and labels int64, checked.
+      settings: the hyperparameters, `targeted`, `clip_min` and `clip_max`, as a dict.
+      loss: "ce", "dlr" or "targeted_dlr".
+    """
+    logits = _mean(lambda: [_scores(model_fn(x), settings)], settings)[0]
+    state = {
+        "image": x,
+        "label": y,
+        "keys": draws.row_keys(seed, index),
+        "best": x,
+        "answer": x,
+        "answer_loss": tf.fill(tf.shape(y), -math.inf),
+        **counters(x),
+    }
+    state["forwards"] += settings["eot_iter"]
+    state["fooled"] = losses.is_fooled(logits, y, settings["targeted"])
+    state["done"] = state["fooled"]
+    if loss == "targeted_dlr":
+        state.update(_choose_targets(logits, y, settings))
+    zeros = tf.zeros_like(state["forwards"])
+    return _begin_leg(state, zeros, zeros, settings)
+
+
+def _choose_targets(logits, y, settings):
+    """The classes to leave, `own`, and those to reach, one after the other."""
+    if settings["targeted"]:
+        return {"own": tf.argmax(logits, axis=1), "targets": y[:, None]}
+    count = min(settings["n_target_classes"], logits.shape[-1] - 1)
+    ranked = tf.math.top_k(logits, 1 + count).indices
+    return {"own": y, "targets": tf.cast(ranked[:, 1:], tf.int64)}
+
+
+@tf.function(autograph=False)
+def advance(model_fn, state, settings, loss):
+    """Runs a block of iterations, of one input gradient each, or `eot_iter`."""
+    span = max(1, _BLOCK // settings["eot_iter"])
+    return loop(lambda state: _iterate(model_fn, state, settings, loss), state, span)
+
+
+def finish(state, settings):
+    """The first fooling iterate of each row, or the point of highest loss."""
+    return state["answer"]
+
+
+def _iterate(model_fn, state, settings, loss):
+    rule, (radius, steps, _, shorter, least) = _rule(settings), _leg(state, settings)
+    logits, level, gradient = _climb(model_fn, state, settings, loss)
+    new = {**state, **_record(state, logits, level, gradient, settings)}
+    # Checkpoints come at intervals that grow shorter; the start itself is none.
+    new["since"] += tf.cast(state["iteration"] > 0, tf.int32)
+    checkpoint = new["since"] == state["interval"]
+    fields, back = rule.adapt(new, level, checkpoint, radius, settings)
+    new.update(fields)
+    current = where(back, new["best"], state["point"])
+    gradient = where(back, new["best_gradient"], gradient)
+    new.update(rule.move(new, current, gradient, radius, settings))
+    new["since"] = tf.where(checkpoint, 0, new["since"])
+    shortened = tf.maximum(state["interval"] - shorter, least)
+    new["interval"] = tf.where(checkpoint, shortened, state["interval"])
+    new["iteration"] += 1
+    ended = ~state["done"] & (state["iteration"] >= steps)
+    new = tf.cond(
+        tf.reduce_any(ended),
+        lambda: select(ended, _next_leg(new, settings), new),
+        lambda: new,
+    )
+    new["done"] = new["fooled"] | (new["run"] >= _runs(state, settings))
+    return select(state["done"], state, new)
+
+
+def _rule(settings):
+    return _RULES[settings["norm"]]
+
+
+def _legs(settings):
+    """The radius and the number of steps of each leg of a run."""
+    eps, n_iter = settings["eps"], settings["n_iter"]
+    if not settings["use_largereps"]:
+        return [(eps, n_iter)]
+    first = math.ceil(0.3 * n_iter)
+    second = min(first, n_iter - first)
+    return [(3 * eps, first), (2 * eps, second), (eps, n_iter - first - second)]
+
+
+def _leg(state, settings):
+    """Each row's radius, number of steps, and intervals between checkpoints."""
+    radii, steps = zip(*_legs(settings))
+    intervals = zip(*(_rule(settings).intervals(each) for each in steps))
+    tables = [tf.constant(radii, tf.float32), steps, *intervals]
+    return [tf.gather(table, state["leg"]) for table in tables]
+
+
+def _runs(state, settings):
+    targets = state["targets"].shape[1] if "targets" in state else 1
+    return targets * settings["n_restarts"]
+
+
+def _begin_leg(state, run, leg, settings):
+    """The state at a leg's first point: random, or the best of the leg before."""
+    rule, x = _rule(settings), state["image"]
+    radius, _, interval, *_ = _leg({"leg": leg}, settings)
+    point = rule.start(state["keys"], run, x, radius, settings)
+    if len(_legs(settings)) > 1:
+        kept = rule.project(state["best"], x, radius, settings)
+        point = where(leg > 0, kept, point)
+    return {
+        **state,
+        "run": run,
+        "leg": leg,
+        "iteration": tf.zeros_like(leg),
+        "since": tf.zeros_like(leg),
+        "interval": interval,
+        "point": point,
+        "best": point,
+        "best_gradient": tf.zeros_like(x),
+        "best_loss": tf.fill(tf.shape(leg), -math.inf),
+        **rule.begin(x, point, radius, settings),
+    }
+
+
+def _next_leg(state, settings):
+    last = state["leg"] == len(_legs(settings)) - 1
+    leg = tf.where(last, 0, state["leg"] + 1)
+    return _begin_leg(state, state["run"] + tf.cast(last, tf.int32), leg, settings)
+
+
+def _climb(model_fn, state, settings, loss):
+    """The logits, the loss and its gradient at each row's point."""
+    labels, targeted = state["label"], settings["targeted"]
+    loss_fn = losses.LOSSES.get(loss)
+    if loss == "targeted_dlr":
+        order = tf.minimum(state["run"], _runs(state, settings) - 1)
+        target = order // settings["n_restarts"]
+        targets = tf.gather(state["targets"], target, batch_dims=1)
+        loss_fn = functools.partial(losses.targeted_dlr, targets=targets)
+        labels, targeted = state["own"], False
+
+    def climb():
+        logits, level, gradient = losses.climb(
+            model_fn, loss_fn, state["point"], labels, targeted
+        )
+        return [_scores(logits, settings), level, gradient]
+
+    logits, level, gradient = _mean(climb, settings)
+    # An overflowing model has NaN gradients: such entries stay where they are.
+    return logits, level, tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+
+
+def _scores(logits, settings):
+    """Logits, or where passes are to be averaged, log-probabilities."""
+    return tf.nn.log_softmax(logits) if settings["eot_iter"] > 1 else logits
+
+
+def _mean(draw, settings):
+    """The means of a list of tensors over `eot_iter` draws of it."""
+    count = settings["eot_iter"]
+    if count == 1:
+        return draw()
+    add = lambda i, *sums: (i + 1, *(a + b for a, b in zip(sums, draw())))
+    _, *sums = tf.while_loop(lambda i, *_: i < count, add, (1, *draw()))
+    return [each / count for each in sums]
+
+
+def _record(state, logits, level, gradient, settings):
+    """The best point of the run, the row's answer so far, and the passes."""
+    point, better = state["point"], level > state["best_loss"]
+    inside = state["leg"] == len(_legs(settings)) - 1
+    fooled = inside & losses.is_fooled(logits, state["label"], settings["targeted"])
+    taken = fooled | (inside & (level > state["answer_loss"]))
+    return {
+        "best": where(better, point, state["best"]),
+        "best_gradient": where(better, gradient, state["best_gradient"]),
+        "best_loss": tf.where(better, level, state["best_loss"]),
+        "fooled": fooled,
+        "answer": where(taken, point, state["answer"]),
+        "answer_loss": tf.where(taken, level, state["answer_loss"]),
+        "forwards": state["forwards"] + settings["eot_iter"],
+        "backwards": state["backwards"] + settings["eot_iter"],
+    }
+
+
+def cost(hyper):
+    """The forward and the backward passes that an attack takes at most."""
+    points = hyper["n_iter"] + (3 if hyper["use_largereps"] else 1)
+    runs = hyper.get("n_target_classes", 1) * hyper["n_restarts"]
+    backwards = runs * points * hyper["eot_iter"]
+    return backwards + hyper["eot_iter"], backwards
+
+
+def _check(norm, use_largereps):
+    if use_largereps and norm != 1:
+        raise ValueError(
+            "`use_largereps` is for the L1 ball. "
+            f"Received: norm={norm!r}. Leave it False, or use norm=1."
+        )
+
+
+def _stages(loss):
+    """The stages of Auto-PGD on one loss."""
+    bound = (functools.partial(stage, loss=loss) for stage in (init, advance))
+    return Stages(*bound, finish)
+
+
+@staged(norms=(np.inf, 2, 1), stages=_stages("ce"))
+def apgd_ce(
+    *,
+    eps=8 / 255,
+    norm=np.inf,
+    n_iter=100,
+    n_restarts=1,
+    eot_iter=1,
+    rho=0.75,
+    use_largereps=False,
+):
+    """Auto-PGD on the cross-entropy, Croce and Hein 2020 (arXiv:2003.01690), alg. 1.
+
+    Args:
+      n_iter: steps of a run, which takes one input gradient more than that.
+      n_restarts: runs from other random starts, for images not yet fooled; AutoAttack
+        takes 5 in L1.
+      eot_iter: passes of which the loss, its gradient and the class are the mean, for
+        models that draw random numbers.
+      rho: the share of steps that must raise the loss, or the step is halved (Linf and
+        L2).
+      use_largereps: in L1, take 30 % of the iterations in a ball three times as wide
+        and 30 % in one twice as wide (arXiv:2103.01208, section 4.3), which take two
+        gradients more; AutoAttack does.
+    """
+    _check(norm, use_largereps)
+
+
+@staged(norms=(np.inf, 2, 1), stages=_stages("dlr"))
+def apgd_dlr(
+    *,
+    eps=8 / 255,
+    norm=np.inf,
+    n_iter=100,
+    n_restarts=1,
+    eot_iter=1,
+    rho=0.75,
+    use_largereps=False,
+):
+    """Auto-PGD on the difference of logits ratio, arXiv:2003.01690, section 4.1.
+
+    Blind to the scale of the logits, which makes the cross-entropy's gradient vanish.
+    Needs three classes. The hyperparameters are those of `apgd_ce`.
+    """
+    _check(norm, use_largereps)
+
+
+@staged(norms=(np.inf, 2, 1), stages=_stages("targeted_dlr"))
+def apgd_t(
+    *,
+    eps=8 / 255,
+    norm=np.inf,
+    n_iter=100,
+    n_restarts=1,
+    eot_iter=1,
+    rho=0.75,
+    n_target_classes=9,
+    use_largereps=False,
+):
+    """Auto-PGD towards one wrong class after another, arXiv:2003.01690, section 4.2.
+
+    The targets are the likeliest wrong classes of the clean image, at most all of them,
+    and any wrong class is a success. The loss is `losses.targeted_dlr`, which has a
+    form of its own for two and three classes, where the original has none. Targeted,
+    there is one target, `y`, and the class left is the model's own. AutoAttack takes 5
+    targets in L1. The other hyperparameters are those of `apgd_ce`.
+    """
+    _check(norm, use_largereps)
