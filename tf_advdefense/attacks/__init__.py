@@ -27,6 +27,7 @@ from typing import Callable
 
 from tf_advdefense.attacks import carlini_wagner
 from tf_advdefense.attacks import gradient
+from tf_advdefense.attacks import hop_skip_jump
 from tf_advdefense.attacks import sparse_l1
 from tf_advdefense.attacks.contract import check_hyper
 from tf_advdefense.attacks.contract import defaults
@@ -98,6 +99,12 @@ ATTACKS = {
     ),
     "sparse_l1": Attack(
         sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")
+    ),
+    "hop_skip_jump": Attack(
+        hop_skip_jump.hop_skip_jump,
+        "decision-based",
+        "arXiv:1904.02144",
+        hop_skip_jump.most_passes,
     ),
 }
 
