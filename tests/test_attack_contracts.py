@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import ATTACKS
+from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
 
 BATCH, SHAPE, CLASSES = 6, (8, 8, 3), 4
@@ -22,7 +23,17 @@ QUICK = {
     "mim": {"nb_iter": 4},
     "sparse_l1": {"nb_iter": 4, "rand_init": True},
 }
-FIXED_EPS = [name for name in ATTACKS if ATTACKS[name].kind == "fixed-eps"]
+KINDS = {name: ATTACKS[name].kind for name in ATTACKS}
+# Attacks on scores may have a radius, too.
+FIXED_EPS = [
+    name
+    for name in ATTACKS
+    if KINDS[name] != "minimal-norm" and "eps" in ATTACKS[name].hyper
+]
+WITH_GRADIENT = [
+    name for name in ATTACKS if KINDS[name] in ("fixed-eps", "minimal-norm")
+]
+WITHOUT_GRADIENT = [name for name in ATTACKS if name not in WITH_GRADIENT]
 
 every_attack = pytest.mark.parametrize("name", ATTACKS)
 fixed_eps_attack = pytest.mark.parametrize("name", FIXED_EPS)
@@ -304,12 +315,26 @@ BROKEN_PATHS = {
 }
 
 
-@every_attack
+@pytest.mark.parametrize("name", WITH_GRADIENT)
 @pytest.mark.parametrize("path", BROKEN_PATHS)
 def test_a_model_without_gradient_is_one_line(model, name, path):
     with pytest.raises(ValueError, match="must have a gradient") as error:
         quick(name)(lambda images: model(BROKEN_PATHS[path](images)), make_images())
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+@pytest.mark.parametrize("path", BROKEN_PATHS)
+def test_attacks_on_scores_or_decisions_need_no_gradient(model, name, path):
+    attack, images = quick(name), make_images()
+    broken = lambda images: model(BROKEN_PATHS[path](images))
+    batches = engine.craft_batches(
+        broken, attack, images, own_classes(broken, images), batch_size=BATCH
+    )
+    (batch,) = batches
+    assert np.any(batch["image"] != images)
+    assert attack.passes[1] == 0
+    assert engine.estimate(broken, attack, images, batch_size=BATCH)[1] > 0
 
 
 @fixed_eps_attack

@@ -30,11 +30,13 @@ import tensorflow as tf
 _INFERENCE = weakref.WeakKeyDictionary()
 
 
-def contract(norms):
+def contract(norms, gradient=True):
     """Decorates an attack with the package's calling convention.
 
     Args:
-      norms: the orders of the balls it knows, the default first.
+      norms: the orders of the balls it knows, the default first; (None,) if none.
+      gradient: it needs the gradient of the model's logits. The attack keeps this as
+        its attribute `gradient`.
     """
 
     def decorate(core):
@@ -53,7 +55,7 @@ def contract(norms):
             check_hyper(attack, hyper)
             logits_fn = inference(model_fn)
             x, y, index = check_inputs(
-                logits_fn, x, y, targeted, clip_min, clip_max, index
+                logits_fn, x, y, targeted, clip_min, clip_max, index, gradient
             )
             adv = core(
                 logits_fn,
@@ -69,7 +71,7 @@ def contract(norms):
             # A model that overflows has NaN gradients: such values stay clean.
             return tf.stop_gradient(tf.where(tf.math.is_finite(adv), adv, x))
 
-        attack.norms = norms
+        attack.norms, attack.gradient = norms, gradient
         attack.__signature__ = inspect.Signature([*_CONVENTION, *_hyper(core)])
         return attack
 
@@ -202,7 +204,9 @@ def predict(model_fn, x):
     return tf.argmax(model_fn(x), axis=1)
 
 
-def check_inputs(model_fn, x, y, targeted, clip_min, clip_max, index):
+def check_inputs(
+    model_fn, x, y, targeted, clip_min, clip_max, index, gradient=True
+):
     """Checked `(images float32, labels int64, indices int64)`; y None is predicted.
 
     Raises:
@@ -217,7 +221,8 @@ def check_inputs(model_fn, x, y, targeted, clip_min, clip_max, index):
         )
     y = predict(model_fn, x) if y is None else _per_image("y", y, x)
     index = tf.range(tf.shape(x)[0]) if index is None else _per_image("index", index, x)
-    _check_gradient(model_fn, x, y, targeted)
+    if gradient:
+        _check_gradient(model_fn, x, y, targeted)
     return x, y, tf.cast(index, tf.int64)
 
 

@@ -117,12 +117,12 @@ def estimate(model_fn, attack, images, *, batch_size=128):
     after a first, untimed call; attacks that stop per image mostly need much less.
 
     Raises:
-      ValueError: in one line, for a model without gradients.
+      ValueError: in one line, for a model without the gradients that it needs.
     """
     x = tf.constant(padded(as_float(images[:batch_size]), batch_size))
     logits_fn = inference(model_fn)
     x, y, _ = check_inputs(
-        logits_fn, x, None, targeted=False, clip_min=0.0, clip_max=1.0, index=None
+        logits_fn, x, None, False, 0.0, 1.0, None, gradient=attack.function.gradient
     )
     forwards, backwards = attack.passes
     seconds = backwards and backwards * _timed(
@@ -163,7 +163,13 @@ def _run(model_fn, attack, batch, count, seed, settings, report):
 
 
 def _run_stages(model_fn, attack, batch, count, seed, settings, report):
-    x, y, index = check_inputs(model_fn, *batch[:2], index=batch[2], **settings)
+    x, y, index = check_inputs(
+        model_fn,
+        *batch[:2],
+        index=batch[2],
+        gradient=attack.function.gradient,
+        **settings,
+    )
     settings = {**attack.hyper, **settings}
     state = attack.stages.init(model_fn, x, y, seed, index, settings)
     state["done"] |= tf.range(len(x)) >= count  # the padding

@@ -30,16 +30,17 @@ from tf_advdefense.attacks.contract import defaults
 Stages = collections.namedtuple("Stages", ("init", "advance", "finish"))
 
 
-def staged(norms, stages):
+def staged(norms, stages, gradient=True):
     """Decorates the hyperparameters of an attack that stops per image.
 
     Args:
       norms: the orders of the balls it knows, the default first.
       stages: its `Stages`, which the attack keeps as its attribute `stages`.
+      gradient: it needs the gradient of the model's logits.
     """
 
     def decorate(check):
-        @contract(norms)
+        @contract(norms, gradient)
         @functools.wraps(check)
         def core(model_fn, x, y, targeted, clip_min, clip_max, seed, index, **hyper):
             settings = {**defaults(check), **hyper}
