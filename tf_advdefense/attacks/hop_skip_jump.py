@@ -122,7 +122,7 @@ def most_passes(hyper):
     return min(most, hyper["max_queries"] or most), 0
 
 
-@staged(norms=(2, np.inf), stages=Stages(init, advance, finish))
+@staged(norms=(2, np.inf), stages=Stages(init, advance, finish), gradient=False)
 def hop_skip_jump(
     *,
     norm=2,

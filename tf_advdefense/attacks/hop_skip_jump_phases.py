@@ -134,7 +134,7 @@ def _step_size(state, settings):
     search = settings["stepsize_search"]
     table = tf.constant(STEPS[search], tf.float32)
     # Other phases count further than the table goes.
-    size = tf.gather(table, tf.minimum(state["evaluation"], len(table) - 1))
+    size = tf.gather(table, tf.minimum(state["evaluation"], _tries(settings) - 1))
     if search == "geometric_progression":
         size /= tf.sqrt(tf.cast(tf.maximum(state["iteration"], 0) + 1, tf.float32))
     return size * state["distance"]
