@@ -125,7 +125,7 @@ def most_passes(hyper):
 @staged(norms=(2, np.inf), stages=Stages(init, advance, finish), gradient=False)
 def hop_skip_jump(
     *,
-    norm=2,
+    norm=2.0,
     image_target=None,
     initial_num_evals=100,
     max_num_evals=10000,
