@@ -41,10 +41,9 @@ def make_image(kind, seed):
     }[kind]().astype(np.float32)
 
 
+KINDS = ["black", "white", "grey", "two-valued", "any", "one pixel"]
 image = strategies.builds(
-    make_image,
-    strategies.sampled_from(["black", "white", "grey", "two-valued", "any", "one pixel"]),
-    strategies.integers(0, 1000),
+    make_image, strategies.sampled_from(KINDS), strategies.integers(0, 1000)
 )
 images = strategies.lists(image, min_size=BATCH, max_size=BATCH).map(np.stack)
 labels = strategies.lists(

@@ -272,6 +272,17 @@ def test_wrong_images_and_stubborn_models_keep_the_image():
     np.testing.assert_array_equal(batch["forwards"], 1001)
 
 
+def test_starts_get_coarser_where_fine_noise_is_all_alike():
+    def model(images):
+        flat = tf.math.reduce_std(images, axis=(1, 2)) < 0.1
+        return tf.one_hot(tf.cast(tf.reduce_all(flat, axis=1), tf.int64), 2)
+
+    images = np.random.default_rng(0).random((3, 9, 8, 3), np.float32)
+    attack = make_attack("hop_skip_jump", max_queries=100)
+    batch = engine.craft(model, attack, images, np.zeros(3, int), batch_size=3)
+    np.testing.assert_array_equal(batch["prediction"], 1)
+
+
 def fickle_model(images):
     """Fooled by any change at all, so that the distance becomes zero."""
     same = tf.reduce_all(images == 0.5, axis=(1, 2, 3))

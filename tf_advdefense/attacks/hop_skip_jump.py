@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import draws
 from tf_advdefense.attacks import hop_skip_jump_phases as phases
+from tf_advdefense.attacks import hop_skip_jump_points as points
 from tf_advdefense.attacks.losses import is_fooled
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
-from tf_advdefense.attacks.stages import select
 from tf_advdefense.attacks.stages import staged
 from tf_advdefense.attacks.stages import where
 
@@ -97,23 +97,24 @@ def _ask(model_fn, state, settings):
     new = phases.answered(new, point, fooled, settings)
     if settings["max_queries"] is not None:
         new["done"] |= new["forwards"] >= settings["max_queries"]
-    return select(state["done"], state, new)
+    return new
 
 
 def _record(state, point, fooled, settings):
-    distance = phases.distances(point, state["image"], settings)
-    closer = fooled & (distance < state["best_distance"])
+    """The best so far; rows that are done neither ask nor change."""
+    distance = points.distances(point, state["image"], settings)
+    closer = fooled & (distance < state["best_distance"]) & ~state["done"]
     return {
         "best": where(closer, point, state["best"]),
         "best_distance": tf.where(closer, distance, state["best_distance"]),
         "fooled": state["fooled"] | closer,
-        "forwards": state["forwards"] + 1,
+        "forwards": state["forwards"] + tf.cast(~state["done"], tf.int32),
     }
 
 
 def most_passes(hyper):
     """The questions that an image takes at most, and no backward pass."""
-    tries = len(phases.STEPS[hyper["stepsize_search"]])
+    tries = points.tries(hyper)
     projections = tries if hyper["stepsize_search"] == "grid_search" else 1
     start = 1 + phases.STARTS + phases.BISECTIONS * 2
     samples = int(np.sum(phases.num_evals(hyper)))
@@ -141,9 +142,11 @@ def hop_skip_jump(
     its batch axis, without which the first distance is wrong; the closest fooling image
     ever asked about is returned, not the last; bisections end where float32 does, step
     sizes are halved 24 times at most and a direction of zero leads nowhere, where
-    the original runs forever or into NaN; an image without a start after
-    1,000 draws, or whose targeted start is not of its class, fails alone; and a
-    projection to the maximum norm is exact to a share of its way, in any bounds.
+    the original runs forever or into NaN; random starts get coarser
+    after ten failures, because many a model gives one class to all fine noise; an image
+    without a start after 1,000, or whose targeted start is not of its class, fails
+    alone; and a projection in the maximum norm is exact to a share of its way, whatever
+    the bounds.
 
     Args:
       norm: of the distance that is made small, 2 or np.inf.
@@ -160,9 +163,9 @@ def hop_skip_jump(
         in the maximum norm) for images of d values; sampling is as much wider.
       max_queries: an image is done after as many questions, with its best so far.
     """
-    if stepsize_search not in phases.STEPS:
+    if stepsize_search not in points.STEPS:
         raise ValueError(
-            f"`stepsize_search` must be one of {', '.join(phases.STEPS)}. "
+            f"`stepsize_search` must be one of {', '.join(points.STEPS)}. "
             f"Received: stepsize_search={stepsize_search!r}."
         )
     if not 0 < gamma < np.inf:
