@@ -37,6 +37,11 @@ QUICK = {
     "square": {"n_queries": 60, "eps": 0.1},
     "spsa": {"nb_iter": 5, "spsa_samples": 32, "learning_rate": 0.05, "eps": 0.1},
     "noise": {"n_draws": 40},
+    "hop_skip_jump": {
+        "num_iterations": 2,
+        "initial_num_evals": 20,
+        "max_queries": 150,
+    },
 }
 KINDS = {name: ATTACKS[name].kind for name in ATTACKS}
 # Attacks on scores may have a radius, too.
@@ -169,11 +174,20 @@ def test_integer_labels_of_any_type(model, name, dtype):
     )
 
 
+def given_starts(model, name, images, targets):
+    """Images of the target classes, for an attack that starts from such."""
+    if "image_target" not in ATTACKS[name].hyper:
+        return {}
+    bim = make_attack("bim", eps=1.0, eps_iter=0.1, nb_iter=30)
+    return {"image_target": bim(model, images, targets, targeted=True)}
+
+
 @every_attack
 def test_targeted_raises_the_targets_probability(model, name):
     images = make_images()
     targets = (own_classes(model, images) + 1) % CLASSES
-    adv = quick(name)(model, images, targets, targeted=True)
+    starts = given_starts(model, name, images, targets)
+    adv = quick(name, **starts)(model, images, targets, targeted=True)
 
     def probability(x):
         return np.take_along_axis(

@@ -1,0 +1,338 @@
+"""HopSkipJump: against CleverHans' on the same draws, and on linear models."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_advdefense.attacks import draws
+from tf_advdefense.attacks import engine
+from tf_advdefense.attacks import hop_skip_jump as module
+from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.hop_skip_jump import hop_skip_jump
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "hop_skip_jump.npz"
+GOLDEN_SETTINGS = [
+    "l2",
+    "l2_grid",
+    "l2_gamma",
+    "inf",
+    "inf_grid",
+    "l2_targeted",
+    "inf_targeted",
+]
+both_norms = pytest.mark.parametrize("norm", [2, np.inf])
+both_searches = pytest.mark.parametrize(
+    "search", ["geometric_progression", "grid_search"]
+)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def golden_model(golden):
+    def model(images):
+        flat = tf.reshape(images, [-1, golden["w1"].shape[0]])
+        hidden = tf.tanh(flat @ golden["w1"] + golden["b1"])
+        return hidden @ golden["w2"] + golden["b2"]
+
+    return model
+
+
+def test_every_golden_setting_is_checked(golden):
+    stored = {key.removeprefix("args_") for key in golden if key.startswith("args_")}
+    assert stored == set(GOLDEN_SETTINGS)
+
+
+@pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
+def test_every_iteration_comes_as_far_as_cleverhans(golden, setting, monkeypatch):
+    def recorded(name):
+        def draw(keys, counter, shape):
+            # Rows that ask for something else count further than the table goes.
+            iteration, evaluation = (
+                tf.minimum(part, length - 1)
+                for part, length in zip(counter, golden[name].shape)
+            )
+            return tf.gather_nd(golden[name], tf.stack([iteration, evaluation], 1))
+
+        return draw
+
+    for name in ("normal", "uniform"):
+        monkeypatch.setattr(draws, name, recorded(name))
+    hyper = json.loads(str(golden[f"args_{setting}"]))
+    targeted = hyper.pop("targeted", False)
+    hyper["norm"] = {"inf": np.inf, 2: 2}[hyper["norm"]]
+    if targeted:
+        hyper["image_target"] = golden["starts"]
+    distances, best = trace(golden_model(golden), golden, targeted, hyper)
+    np.testing.assert_allclose(
+        distances, golden[f"distances_{setting}"], rtol=1e-3, atol=1e-6
+    )
+    assert np.all(best <= distances[-1] + 1e-6)
+
+
+def trace(model, golden, targeted, hyper):
+    """The distance of each image after every iteration, and the result's."""
+    attack = make_attack("hop_skip_jump", **hyper)
+    settings = {**attack.hyper, "targeted": targeted, "clip_min": 0.0, "clip_max": 1.0}
+    x = tf.constant(golden["images"])
+    y = golden["targets"] if targeted else np.argmax(model(x), axis=1)
+    ask = tf.function(lambda state: module._ask(model, state, settings))
+    state = module.init(model, x, tf.constant(y), 0, tf.range(len(x)), settings)
+    distances = np.zeros((hyper["num_iterations"] + 1, len(x)))
+    while not np.all(state["done"]):
+        new = ask(state)
+        turned = np.flatnonzero(new["iteration"] != state["iteration"])
+        rows = np.array(new["iteration"])[turned], turned
+        distances[rows] = np.array(new["distance"])[turned]
+        state = new
+    return distances, state["best_distance"].numpy()
+
+
+# A linear classifier of two classes has closed forms. Its boundary goes through grey.
+
+SHAPE, SIZE = (3, 3, 3), 27
+WEIGHTS = np.random.default_rng(0).normal(size=(SIZE, 2)).astype(np.float32)
+NORMAL = (WEIGHTS[:, 1] - WEIGHTS[:, 0]).astype(np.float64)
+
+
+def linear_model(images):
+    logits = tf.reshape(images - 0.5, [-1, SIZE]) @ WEIGHTS
+    # Classes only: nothing else may be read, and no gradient exists.
+    return tf.one_hot(tf.argmax(logits, axis=1), 2)
+
+
+def middle_images(count=20):
+    """Images far from the bounds, and their classes."""
+    images = np.random.default_rng(1).uniform(0.3, 0.7, (count, *SHAPE))
+    images = images.astype(np.float32)
+    return images, np.argmax(linear_model(images), axis=1)
+
+
+def closest(images, norm):
+    """The distance of images to the boundary."""
+    side = np.abs((images.reshape(len(images), -1) - 0.5) @ NORMAL)
+    return side / np.linalg.norm(NORMAL, 2 if norm == 2 else 1)
+
+
+def crafted(images, labels, **hyper):
+    settings = {key: hyper.pop(key) for key in ("targets", "seed") if key in hyper}
+    attack = make_attack("hop_skip_jump", **hyper)
+    return engine.craft(
+        linear_model, attack, images, labels, batch_size=len(images), **settings
+    )
+
+
+def lengths(eta, norm):
+    return np.linalg.norm(np.reshape(eta, (len(eta), -1)), norm, axis=1)
+
+
+@both_norms
+@both_searches
+def test_distances_approach_the_boundary(norm, search):
+    images, labels = middle_images()
+    exact = closest(images, norm)
+    batch = crafted(
+        images, labels, norm=norm, stepsize_search=search, num_iterations=9
+    )
+    assert np.all(batch["prediction"] != labels)
+    distance = lengths(batch["image"] - images, norm)
+    assert np.all(distance >= exact * (1 - 1e-5))
+    assert np.median(distance / exact) < 1.05
+    assert np.max(distance / exact) < 1.15
+
+
+@both_norms
+def test_targets_are_reached_from_their_images(norm):
+    images, labels = middle_images()
+    starts = images[[np.flatnonzero(labels != label)[0] for label in labels]]
+    batch = crafted(
+        images,
+        labels,
+        targets=1 - labels,
+        norm=norm,
+        image_target=starts,
+        num_iterations=9,
+    )
+    assert np.all(batch["prediction"] == 1 - labels)
+    distance = lengths(batch["image"] - images, norm)
+    assert np.median(distance / closest(images, norm)) < 1.05
+
+
+def test_starts_of_another_class_fail_alone():
+    images, labels = middle_images()
+    starts = images[[np.flatnonzero(labels != label)[0] for label in labels]]
+    starts[4] = images[4]
+    hyper = {"image_target": starts, "num_iterations": 2}
+    batch = crafted(images, labels, targets=1 - labels, **hyper)
+    others = np.arange(len(images)) != 4
+    assert np.all((batch["prediction"] == 1 - labels) == others)
+    np.testing.assert_array_equal(batch["image"][4], images[4])
+    assert batch["forwards"][4] == 2
+    # Untargeted, random images take its place.
+    assert np.all(crafted(images, labels, **hyper)["prediction"] != labels)
+
+
+@both_norms
+@both_searches
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_questions_are_counted_and_answered_by_fooling_images(norm, search, size):
+    images, labels = middle_images(size)
+    asked = []
+
+    @tf.py_function(Tout=tf.float32)
+    def answer(images):
+        asked.append(images.numpy())
+        return linear_model(images)
+
+    def model(images):
+        return tf.ensure_shape(answer(images), [size, 2])
+
+    attack = make_attack(
+        "hop_skip_jump",
+        norm=norm,
+        stepsize_search=search,
+        num_iterations=2,
+        initial_num_evals=10,
+        max_queries=150,
+    )
+    settings = {**attack.hyper, "targeted": False, "clip_min": 0.2, "clip_max": 0.8}
+    state = module.init(
+        model, tf.constant(images), tf.constant(labels), 0, tf.range(size), settings
+    )
+    while not np.all(state["done"]):
+        state = module.advance(model, state, settings)
+    adv = module.finish(state, settings).numpy()
+    asked = np.stack(asked)
+    assert asked.min() >= 0.2 and asked.max() <= 0.8
+    assert len(asked) == np.max(state["forwards"])
+    assert np.all(state["backwards"] == 0)
+    for row in range(size):
+        questions = asked[: state["forwards"][row], row]
+        fooled = np.argmax(linear_model(questions), axis=1) != labels[row]
+        distance = lengths(questions - images[row], norm)
+        # The result is the closest of the questions that fooled the model.
+        found = np.all(questions == adv[row], axis=(1, 2, 3))
+        assert np.any(found & fooled)
+        assert distance[found][0] <= np.min(distance[fooled]) * (1 + 1e-5)
+
+
+def test_no_question_goes_beyond_the_budget():
+    images, labels = middle_images()
+    free = crafted(images, labels, num_iterations=3)
+    assert len(set(free["forwards"])) > 1
+    for budget in (1, 50, 317):
+        batch = crafted(images, labels, num_iterations=3, max_queries=budget)
+        expected = np.minimum(free["forwards"], budget)
+        np.testing.assert_array_equal(batch["forwards"], expected)
+        assert make_attack("hop_skip_jump", max_queries=budget).passes == (budget, 0)
+    most, backwards = make_attack("hop_skip_jump", num_iterations=3).passes
+    assert np.all(free["forwards"] <= most) and backwards == 0
+
+
+def test_more_questions_come_closer():
+    images, labels = middle_images()
+    few, many = (
+        crafted(images, labels, max_queries=budget)["l2"] for budget in (200, 1000)
+    )
+    assert np.all(many <= few) and np.median(many / few) < 0.95
+
+
+def test_other_bounds_are_a_change_of_scale():
+    images, labels = middle_images()
+    hyper = {"num_iterations": 3, "norm": np.inf, "initial_num_evals": 50}
+    unit = hop_skip_jump(linear_model, images, labels, **hyper).numpy()
+    scaled = hop_skip_jump(
+        lambda x: linear_model((x + 1) / 2),
+        images * 2 - 1,
+        labels,
+        clip_min=-1.0,
+        clip_max=1.0,
+        **hyper,
+    )
+    ratio = lengths(scaled - (images * 2 - 1), np.inf) / lengths(unit - images, np.inf)
+    assert 1.9 < np.median(ratio) < 2.1
+
+
+def test_wrong_images_and_stubborn_models_keep_the_image():
+    images, labels = middle_images()
+    batch = crafted(images, 1 - labels)
+    np.testing.assert_array_equal(batch["image"], images)
+    np.testing.assert_array_equal(batch["forwards"], 1)
+    constant = lambda x: tf.one_hot(tf.zeros(len(images), tf.int64), 2)
+    attack = make_attack("hop_skip_jump")
+    zeros = np.zeros(len(images), int)
+    batch = engine.craft(constant, attack, images, zeros, batch_size=len(images))
+    np.testing.assert_array_equal(batch["image"], images)
+    np.testing.assert_array_equal(batch["forwards"], 1001)
+
+
+def test_starts_get_coarser_where_fine_noise_is_all_alike():
+    def model(images):
+        flat = tf.math.reduce_std(images, axis=(1, 2)) < 0.1
+        return tf.one_hot(tf.cast(tf.reduce_all(flat, axis=1), tf.int64), 2)
+
+    images = np.random.default_rng(0).random((3, 9, 8, 3), np.float32)
+    attack = make_attack("hop_skip_jump", max_queries=100)
+    batch = engine.craft(model, attack, images, np.zeros(3, int), batch_size=3)
+    np.testing.assert_array_equal(batch["prediction"], 1)
+
+
+def fickle_model(images):
+    """Fooled by any change at all, so that the distance becomes zero."""
+    same = tf.reduce_all(images == 0.5, axis=(1, 2, 3))
+    return tf.one_hot(tf.cast(~same, tf.int64), 2)
+
+
+@both_norms
+@both_searches
+def test_nothing_is_endless_or_nan_where_the_boundary_is_the_image(norm, search):
+    images, labels = np.full((3, *SHAPE), 0.5, np.float32), np.zeros(3, int)
+    hyper = {"norm": norm, "stepsize_search": search, "num_iterations": 6}
+    adv = hop_skip_jump(fickle_model, images, labels, initial_num_evals=5, **hyper)
+    assert np.all(np.isfinite(adv)) and np.all(lengths(adv - images, norm) > 0)
+    assert np.all(lengths(adv - images, norm) < 1e-2)
+
+
+def test_a_projection_ends_where_float32_does():
+    images, labels = middle_images()
+    batch = crafted(images, labels, gamma=1e-9, num_iterations=2, initial_num_evals=5)
+    assert np.all(batch["prediction"] != labels)
+    # 2 + starts + 10 + 24 for the first projection, and twice 5 or 7 + steps + 24.
+    assert np.median(batch["forwards"]) < 150
+
+
+@pytest.mark.parametrize(
+    "message, hyper",
+    [
+        (
+            "`stepsize_search` must be one of geometric_progression, grid_search. "
+            "Received: stepsize_search='grid'.",
+            {"stepsize_search": "grid"},
+        ),
+        ("`gamma` must be above 0. Received: gamma=0.0.", {"gamma": 0.0}),
+        (
+            "`max_queries` must be None or a whole number from 1 on. "
+            "Received: max_queries=0.",
+            {"max_queries": 0},
+        ),
+        ("`norm` must be 2 or inf. Received: norm=1.", {"norm": 1}),
+    ],
+)
+def test_values_are_checked_beforehand(message, hyper):
+    with pytest.raises(ValueError) as error:
+        make_attack("hop_skip_jump", **hyper)
+    assert str(error.value) == message
+
+
+def test_targeted_starts_are_needed_and_checked():
+    images, labels = middle_images()
+    with pytest.raises(ValueError, match="needs `image_target`, .*=None.$"):
+        hop_skip_jump(linear_model, images, labels, targeted=True)
+    with pytest.raises(ValueError, match="`image_target` must have the shape of"):
+        hop_skip_jump(linear_model, images, labels, image_target=images[:3])
