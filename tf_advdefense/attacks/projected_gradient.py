@@ -180,3 +180,10 @@ def pgd(
             "`grad_sparsity` must be in (0, 100). "
             f"Received: grad_sparsity={grad_sparsity}."
         )
+
+
+def cost(hyper):
+    """The forward and backward passes it takes per image, at most, a pair."""
+    restarts, iterations = hyper["nb_restarts"], hyper["nb_iter"]
+    judged = restarts > 1  # the last iterate of each restart is classified
+    return restarts * (iterations + judged), restarts * iterations

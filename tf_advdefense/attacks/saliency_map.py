@@ -188,3 +188,9 @@ def jsma(*, theta=1.0, gamma=1.0):
         raise ValueError(f"`theta` must not be 0. Received: theta={theta}.")
     if not 0 < gamma <= 1:
         raise ValueError(f"`gamma` must be in (0, 1]. Received: gamma={gamma}.")
+
+
+def cost(hyper):
+    """Passes per image of 32 x 32 x 3 values, at most; others scale with their size."""
+    iterations = int(32 * 32 * 3 * hyper["gamma"] / 2) + 1
+    return iterations, 2 * iterations
