@@ -15,7 +15,6 @@ from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.balls import random_ball
 from tf_advdefense.attacks.carlini_wagner import cw
-from tf_advdefense.attacks.contract import draw_per_image
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.gradient import bim
 from tf_advdefense.attacks.gradient import fgsm
@@ -127,15 +126,6 @@ def test_steps_are_reduced_to_the_radius(model, batch):
             attack(model, *batch, eps=0.01, eps_iter=0.5, nb_iter=2),
             attack(model, *batch, eps=0.01, eps_iter=0.01, nb_iter=2),
         )
-
-
-def test_draws_belong_to_the_index():
-    draw = lambda key: tf.random.stateless_normal([3], key)
-    seed = tf.constant(1, tf.int64)
-    whole = draw_per_image(draw, seed, tf.range(8, dtype=tf.int64)).numpy()
-    part = draw_per_image(draw, seed, tf.constant([5, 2], tf.int64)).numpy()
-    np.testing.assert_array_equal(part, whole[[5, 2]])
-    assert len(np.unique(whole)) == whole.size
 
 
 # A linear classifier of two classes has closed forms. Its boundary goes through grey.

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import engine
-from tf_advdefense.attacks.contract import inference
+from tf_advdefense.attacks.model_fn import inference
 
 _SAMPLE = 8
 _INVARIANCE = 1e-4  # Relative; float32 kernels of other shapes stay far below.

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_advdefense.artifacts.results import wilson
 from tf_advdefense.attacks import engine
-from tf_advdefense.attacks.contract import inference, predict
+from tf_advdefense.attacks.model_fn import inference, predict
 
 _NORMS = ("l0", "l1", "l2", "linf")
 

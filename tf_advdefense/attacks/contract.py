@@ -1,4 +1,4 @@
-"""What all attacks share: the calling convention, its checks, and random draws.
+"""What all attacks share: the calling convention, and checks of hyperparameters.
 
     @contract(norms=(np.inf, 2))
     def my_attack(model_fn, x, y=None, targeted=False, clip_min=0.0, clip_max=1.0,
@@ -12,26 +12,18 @@ is a hyperparameter: one whose default is a bool, a whole number or a text takes
 the like, and numbers of iterations or draws start at 1. A function's attribute `check`,
 called with all of them, may refuse values. With `eps_per_image=True` the attack's eps
 may also be float `[batch]`, one per image.
-
-`compute_gradient` is CleverHans' compiled gradient of the cross-entropy; it stays bound
-to one function per model (`inference`), because a new one would be traced anew.
 """
 
 import difflib
 import functools
 import inspect
 import numbers
-import weakref
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.gradient_path import check_gradient
-from tf_advdefense.attacks.gradient_path import compute_gradient  # for attacks
-from tf_advdefense.attacks.gradient_path import cross_entropy  # for attacks
-
-_INFERENCE = weakref.WeakKeyDictionary()
+from tf_advdefense.attacks.inputs import check_inputs
+from tf_advdefense.attacks.model_fn import inference
 
 
 def contract(norms, gradient=True, eps_per_image=False):
@@ -171,152 +163,3 @@ def nearest(name, known):
         f"Did you mean {match!r}? "
         for match in difflib.get_close_matches(name, known, n=1)
     )
-
-
-def inference(model_fn):
-    """One and the same function per model, with BatchNorm and dropout at inference.
-
-    It does not keep the model alive: whoever uses it holds the model, too.
-
-    Args:
-      model_fn: a keras.Model, or any function from images to logits, returned as is; or
-        a list of them, which becomes one function (`joint`).
-    """
-    if isinstance(model_fn, (list, tuple)):
-        return joint(*(inference(member) for member in model_fn))
-    if not isinstance(model_fn, keras.Model):
-        return model_fn
-    if model_fn not in _INFERENCE:
-        model = weakref.ref(model_fn)  # a strong one would keep every model alive
-        _INFERENCE[model_fn] = lambda images: model()(images, training=False)
-        _INFERENCE[model_fn].model = model
-    return _INFERENCE[model_fn]
-
-
-@functools.lru_cache(maxsize=8)  # The same function again: nothing is traced anew.
-def joint(*model_fns):
-    """Several models as one: its logits are the mean of their log-probabilities.
-
-    Attacks on a loss do not attack these logits, but the mean of the models' losses
-    (see `losses`); they find the models in `members`.
-    """
-
-    def model_fn(x):
-        return joint_logits([member(x) for member in model_fns])
-
-    model_fn.members = model_fns
-    return model_fn
-
-
-def stacked(model_fn, y):
-    """`(model_fn, y)` with which CleverHans' functions attack the mean of the losses.
-
-    They differentiate the sum of a vector of losses, and their steps do not depend on
-    the losses' scale: so of a joint model they get the logits of its members one after
-    the other along the batch axis, and as often the labels. Another model is unchanged.
-    """
-    models = members(model_fn)
-    if len(models) == 1:
-        return models[0], y
-    return _stacked(models), tf.tile(y, [len(models)])
-
-
-@functools.lru_cache(maxsize=8)
-def _stacked(models):
-    return lambda x: tf.concat([member(x) for member in models], axis=0)
-
-
-def joint_logits(logits):
-    """The mean log-probabilities of a list of logits, `[n, classes]` each."""
-    return sum(tf.nn.log_softmax(each) for each in logits) / len(logits)
-
-
-def members(model_fn):
-    """The models of a joint one; any other model alone."""
-    return getattr(model_fn, "members", (model_fn,))
-
-
-def predict(model_fn, x):
-    """The model's classes, int64 `[batch]`, compiled; `model_fn` from `inference`."""
-    return tf.argmax(_logits(model_fn, x), axis=1)
-
-
-@tf.function  # With autograph, as CleverHans' gradient: a model may use len(x).
-def _logits(model_fn, x):
-    return model_fn(x)
-
-
-def check_inputs(
-    model_fn, x, y, targeted, clip_min, clip_max, index, gradient=True
-):
-    """Checked `(images float32, labels int64, indices int64)`; y None is predicted.
-
-    Raises:
-      ValueError: in one line, also at tracing. The images' values can only be
-        checked eagerly.
-    """
-    x = tf.stop_gradient(tf.cast(x, tf.float32))
-    _check_range(x, clip_min, clip_max)
-    if y is None and targeted:
-        raise ValueError(
-            "A targeted attack needs `y`, the target classes. Received: y=None."
-        )
-    y = predict(model_fn, x) if y is None else _classes(model_fn, y, x)
-    index = tf.range(tf.shape(x)[0]) if index is None else _per_image("index", index, x)
-    if gradient:
-        for member in members(model_fn):  # of a mean, one gradient would suffice
-            check_gradient(member, x, y, targeted)
-    return x, y, tf.cast(index, tf.int64)
-
-
-def _check_range(x, clip_min, clip_max):
-    if not clip_min < clip_max:
-        raise ValueError(
-            "`clip_min` must be below `clip_max`. "
-            f"Received: clip_min={clip_min}, clip_max={clip_max}."
-        )
-    if not tf.executing_eagerly() or not tf.size(x):
-        return
-    low, high = float(tf.reduce_min(x)), float(tf.reduce_max(x))
-    if low < clip_min or high > clip_max:
-        raise ValueError(
-            f"Images must lie in [{clip_min}, {clip_max}]. Received: values in "
-            f"[{low:g}, {high:g}]. Divide 8-bit images by 255."
-        )
-
-
-def _classes(model_fn, y, x):
-    y = _per_image("y", y, x)
-    if not tf.executing_eagerly() or not tf.size(y):
-        return y
-    # Traced here, the model's forward pass is at hand for `predict`.
-    count = _logits.get_concrete_function(model_fn, x).structured_outputs.shape[-1]
-    low, high = int(tf.reduce_min(y)), int(tf.reduce_max(y))
-    if low < 0 or high >= count:
-        raise ValueError(
-            f"`y` must hold classes from 0 to {count - 1}. Received: values from {low} "
-            f"to {high}."
-        )
-    return y
-
-
-def _per_image(name, values, x):
-    values = tf.convert_to_tensor(values)
-    if not values.dtype.is_integer or not values.shape.is_compatible_with(x.shape[:1]):
-        raise ValueError(
-            f"`{name}` must hold one integer per image. Received: {values.dtype.name} "
-            f"of shape {values.shape} for images of shape {x.shape}."
-        )
-    return tf.cast(values, tf.int64)
-
-
-def draw_per_image(draw, seed, index):
-    """Stacks `draw([seed, i])` over the indices: the same in any batch and order.
-
-    Args:
-      draw: from an int64 `[2]` seed of `tf.random.stateless_*` to a float32 tensor.
-      seed: int64, a scalar.
-      index: int64 `[batch]`, the images' indices in their data set.
-    """
-    seeds = tf.stack([tf.fill(tf.shape(index), seed), index], axis=1)
-    return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import losses
-from tf_advdefense.attacks.contract import predict
+from tf_advdefense.attacks.model_fn import predict
 from tf_advdefense.attacks.hyperplane import DUAL
 from tf_advdefense.attacks.hyperplane import length
 from tf_advdefense.attacks.stages import Stages

@@ -5,8 +5,7 @@
     normal(keys, [iteration, direction], x.shape[1:])
 
 TensorFlow's stateless draws take one seed a call, so that a draw per image is a loop
-over the batch: fine for a random start (`contract.draw_per_image`), slow in every
-iteration. Here bits are a hash of (key, counter, position) by the finaliser of
+over the batch, slow in every iteration. Here bits are a hash of (key, counter, position) by the finaliser of
 SplitMix64 (Steele et al. 2014, doi:10.1145/2714064.2660195), a dozen integer operations
 per entry on whole batches. The same numbers come on every device.
 """

@@ -21,11 +21,11 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.contract import check_inputs
-from tf_advdefense.attacks.contract import compute_gradient
-from tf_advdefense.attacks.contract import cross_entropy
-from tf_advdefense.attacks.contract import inference
-from tf_advdefense.attacks.contract import predict
+from tf_advdefense.attacks.inputs import check_inputs
+from tf_advdefense.attacks.gradient_path import compute_gradient
+from tf_advdefense.attacks.gradient_path import cross_entropy
+from tf_advdefense.attacks.model_fn import inference
+from tf_advdefense.attacks.model_fn import predict
 
 
 def craft_batches(

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.balls import radii
 from tf_advdefense.attacks.contract import contract
-from tf_advdefense.attacks.contract import stacked
+from tf_advdefense.attacks.model_fn import stacked
 from tf_advdefense.attacks.stages import column
 
 

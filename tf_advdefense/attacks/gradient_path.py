@@ -3,7 +3,8 @@
     check_gradient(inference(model), images, labels, targeted=False)
 
 raises a ValueError, in one line, where no gradient arrives or one that is not finite,
-and names the layer that stops it. It costs one input gradient at the first call for a
+and names the layer that stops it. `compute_gradient` is CleverHans' compiled gradient,
+here of the cross-entropy. The check costs one input gradient at the first call for a
 model and image shape, and nothing later.
 """
 

@@ -9,9 +9,9 @@ is wrong; a targeted attack descends it, with the target as its label.
 
 import tensorflow as tf
 
-from tf_advdefense.attacks.contract import cross_entropy
-from tf_advdefense.attacks.contract import joint_logits
-from tf_advdefense.attacks.contract import members
+from tf_advdefense.attacks.gradient_path import cross_entropy
+from tf_advdefense.attacks.model_fn import joint_logits
+from tf_advdefense.attacks.model_fn import members
 
 
 def margin(labels, logits):

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.balls import radii
 from tf_advdefense.attacks.balls import random_ball
-from tf_advdefense.attacks.contract import compute_gradient
+from tf_advdefense.attacks.gradient_path import compute_gradient
 from tf_advdefense.attacks.contract import contract
-from tf_advdefense.attacks.contract import cross_entropy
-from tf_advdefense.attacks.contract import stacked
+from tf_advdefense.attacks.gradient_path import cross_entropy
+from tf_advdefense.attacks.model_fn import stacked
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.stages import column
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import losses
-from tf_advdefense.attacks.contract import cross_entropy
+from tf_advdefense.attacks.gradient_path import cross_entropy
 from tf_advdefense.attacks.draws import integer
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.stages import Stages

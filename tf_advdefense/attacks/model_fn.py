@@ -1,0 +1,90 @@
+"""Models as attacks see them: functions from images to logits.
+
+    model_fn = inference(model)               # BatchNorm and dropout at inference
+    model_fn = inference([resnet, alexnet])   # several at once, see `joint`
+    predict(model_fn, images)                 # classes, compiled
+
+Compiled functions are traced anew for every new function: so there is one and the same
+for each model, whoever asks.
+"""
+
+import functools
+import weakref
+
+import keras
+import tensorflow as tf
+
+_FUNCTIONS = weakref.WeakKeyDictionary()
+
+
+def inference(model_fn):
+    """One and the same function per model, with BatchNorm and dropout at inference.
+
+    It does not keep the model alive: whoever uses it holds the model, too.
+
+    Args:
+      model_fn: a keras.Model, or any function from images to logits, returned as is; or
+        a list of them, which becomes one function (`joint`).
+    """
+    if isinstance(model_fn, (list, tuple)):
+        return joint(*(inference(member) for member in model_fn))
+    if not isinstance(model_fn, keras.Model):
+        return model_fn
+    if model_fn not in _FUNCTIONS:
+        model = weakref.ref(model_fn)  # a strong one would keep every model alive
+        _FUNCTIONS[model_fn] = lambda images: model()(images, training=False)
+        _FUNCTIONS[model_fn].model = model
+    return _FUNCTIONS[model_fn]
+
+
+@functools.lru_cache(maxsize=8)  # The same function again: nothing is traced anew.
+def joint(*model_fns):
+    """Several models as one: its logits are the mean of their log-probabilities.
+
+    Attacks on a loss do not attack these logits, but the mean of the models' losses
+    (see `losses`); they find the models in `members`.
+    """
+
+    def model_fn(x):
+        return joint_logits([member(x) for member in model_fns])
+
+    model_fn.members = model_fns
+    return model_fn
+
+
+def stacked(model_fn, y):
+    """`(model_fn, y)` with which CleverHans' functions attack the mean of the losses.
+
+    They differentiate the sum of a vector of losses, and their steps do not depend on
+    the losses' scale: so of a joint model they get the logits of its members one after
+    the other along the batch axis, and as often the labels. Another model is unchanged.
+    """
+    models = members(model_fn)
+    if len(models) == 1:
+        return models[0], y
+    return _stacked(models), tf.tile(y, [len(models)])
+
+
+@functools.lru_cache(maxsize=8)
+def _stacked(models):
+    return lambda x: tf.concat([member(x) for member in models], axis=0)
+
+
+def joint_logits(logits):
+    """The mean log-probabilities of a list of logits, `[n, classes]` each."""
+    return sum(tf.nn.log_softmax(each) for each in logits) / len(logits)
+
+
+def members(model_fn):
+    """The models of a joint one; any other model alone."""
+    return getattr(model_fn, "members", (model_fn,))
+
+
+def predict(model_fn, x):
+    """The model's classes, int64 `[batch]`, compiled; `model_fn` from `inference`."""
+    return tf.argmax(compiled_logits(model_fn, x), axis=1)
+
+
+@tf.function  # With autograph, as CleverHans' gradient: a model may use len(x).
+def compiled_logits(model_fn, x):
+    return model_fn(x)
