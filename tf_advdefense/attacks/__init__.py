@@ -25,6 +25,7 @@ import dataclasses
 import math
 from typing import Callable
 
+from tf_advdefense.attacks import autoattack
 from tf_advdefense.attacks import autopgd
 from tf_advdefense.attacks import carlini_wagner
 from tf_advdefense.attacks import deepfool
@@ -82,6 +83,15 @@ class Attack:
         return getattr(self.function, "stages", None)
 
     @property
+    def parts(self):
+        """The attacks it is a sequence of, or None where it is one attack alone."""
+        sequence = getattr(self.function, "sequence", None)
+        return sequence and [
+            make_attack(function.__name__, **hyper)
+            for function, hyper in sequence(self.hyper)
+        ]
+
+    @property
     def passes(self):
         """The forward and the backward passes it takes per image, at most."""
         return self.cost(self.hyper)
@@ -90,6 +100,16 @@ class Attack:
 def _gradients(*names):
     """The cost of as many input gradients as the product of these hyperparameters."""
     return lambda hyper: (math.prod(hyper[name] for name in names),) * 2
+
+
+def _sum_of_parts(sequence):
+    """The cost of a sequence of attacks."""
+
+    def cost(hyper):
+        parts = (make_attack(part.__name__, **each) for part, each in sequence(hyper))
+        return tuple(map(sum, zip(*(part.passes for part in parts))))
+
+    return cost
 
 
 ATTACKS = {
@@ -111,6 +131,12 @@ ATTACKS = {
     ),
     "apgd_t": Attack(
         autopgd.apgd_t, "fixed-eps", "arXiv:2003.01690", autopgd.cost
+    ),
+    "autoattack": Attack(
+        autoattack.autoattack,
+        "fixed-eps",
+        "arXiv:2003.01690",
+        _sum_of_parts(autoattack.sequence),
     ),
     "sparse_l1": Attack(
         sparse_l1.sparse_l1, "fixed-eps", "arXiv:1904.13000", _gradients("nb_iter")

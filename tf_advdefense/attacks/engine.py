@@ -12,7 +12,8 @@ such a multiple of a longer one give the same bytes as the longer one.
 
 An attack with stages (`init`, `advance`, `finish`) gives up its finished images between
 two blocks of iterations: the batch shrinks to the next of a few fixed sizes, and
-images of two batches never meet.
+images of two batches never meet. An attack that is a sequence of such hands the images
+that a part has not fooled to the next one.
 """
 
 import functools
@@ -155,14 +156,39 @@ def norms(adv, clean):
 
 def _run(model_fn, attack, batch, count, seed, settings, report):
     """A padded batch's adversarial images, and the passes that each has taken."""
+    if attack.parts:
+        return _run_parts(model_fn, attack, batch, count, seed, settings, report)
     if attack.stages is not None:
-        return _run_stages(model_fn, attack, batch, count, seed, settings, report)
+        return _run_stages(model_fn, attack, batch, count, seed, settings, report)[:3]
     x, y, index = batch
     adv = attack(model_fn, x, y, seed=seed, index=index, **settings)
     return adv.numpy(), *(np.full(len(x), passes) for passes in attack.passes)
 
 
+def _run_parts(model_fn, attack, batch, count, seed, settings, report):
+    """Part after part, each on the images that none before it has fooled."""
+    adv, robust = batch[0].copy(), np.arange(count)
+    passes = np.zeros((2, len(adv)), np.int64)
+    for part in attack.parts:
+        size = min(size for size in _batch_sizes(len(adv)) if size >= len(robust))
+        if not size:
+            break
+        rest = [padded(column[robust], size) for column in batch]
+        found, *taken, fooled = (
+            each[: len(robust)]
+            for each in _run_stages(
+                model_fn, part, rest, len(robust), seed, settings, lambda done: None
+            )
+        )
+        adv[robust] = found
+        passes[:, robust] += taken
+        robust = robust[~fooled]
+        report(count - len(robust))
+    return adv, *passes
+
+
 def _run_stages(model_fn, attack, batch, count, seed, settings, report):
+    """The images, their forward and backward passes, and which of them fool."""
     x, y, index = check_inputs(
         model_fn,
         *batch[:2],
@@ -175,19 +201,20 @@ def _run_stages(model_fn, attack, batch, count, seed, settings, report):
     state["done"] |= tf.range(len(x)) >= count  # the padding
     sizes = _batch_sizes(len(x))
     rows, adv = np.arange(len(x)), x.numpy()
-    passes = {key: np.zeros(len(x), np.int64) for key in ("forwards", "backwards")}
+    results = {key: np.zeros(len(x), np.int64) for key in ("forwards", "backwards")}
+    results["fooled"] = np.zeros(len(x), bool)
     while True:
         working = len(rows) - int(np.count_nonzero(state["done"]))
         size = min((size for size in sizes if size >= working), default=0)
         if size < len(rows):
             adv[rows] = attack.stages.finish(state, settings)
-            for key in passes:
-                passes[key][rows] = state[key]
+            for key in results:
+                results[key][rows] = state[key]
             if working:  # the end is reported with the final count of the fooled
                 report(count - working)
             state, rows = _shrink(state, rows, size)
         if not working:
-            return adv, *passes.values()
+            return adv, *results.values()
         state = attack.stages.advance(model_fn, state, settings)
 
 
