@@ -32,6 +32,7 @@ QUICK = {
     "apgd_ce": {"n_iter": 8},
     "apgd_dlr": {"n_iter": 8},
     "apgd_t": {"n_iter": 6},
+    "autoattack": {"n_iter": 4, "n_queries": 20},
     "deepfool": {"max_iter": 10},
     "fab_t": {"n_iter": 6, "n_target_classes": 2},
     "square": {"n_queries": 60, "eps": 0.1},

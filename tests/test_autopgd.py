@@ -32,7 +32,7 @@ def golden_model(golden):
     weights = {name: golden[name].astype(np.float64) for name in ("w1", "w2")}
 
     def model(images):
-        flat = tf.cast(tf.reshape(images, [len(images), -1]), tf.float64)
+        flat = tf.cast(tf.reshape(images, [-1, len(golden["w1"])]), tf.float64)
         hidden = tf.tanh(flat @ weights["w1"] + golden["b1"].astype(np.float64))
         return tf.cast(hidden @ weights["w2"] + golden["b2"], tf.float32)
 
@@ -75,3 +75,221 @@ def test_every_point_of_a_run_is_the_originals(golden, setting):
         np.testing.assert_allclose(state["point"], point, atol=1e-4)
     state = run(state, 1)
     np.testing.assert_allclose(state["answer"], points[-1], atol=1e-4)
+
+
+def test_checkpoints_grow_closer():
+    interval, shorter, least = autopgd_dense.intervals(100)
+    checkpoints = [interval]
+    while checkpoints[-1] + max(interval - shorter, least) <= 100:
+        interval = max(interval - shorter, least)
+        checkpoints.append(checkpoints[-1] + interval)
+    assert checkpoints == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert autopgd_dense.intervals(1) == (1, 1, 1)
+
+
+def linear_model(rng, classes=4, offset=0.0, size=48):
+    """Logits of images `[n, 4, 4, 3]`; class 0 leads by `offset`."""
+    weights = rng.normal(size=(size, classes)).astype(np.float32)
+    bias = np.eye(classes, dtype=np.float32)[0] * offset
+
+    def model(images):
+        return tf.reshape(images, [-1, size]) @ weights + bias
+
+    return model, weights
+
+
+def middle_images(rng, count=6):
+    return rng.uniform(0.4, 0.6, (count, 4, 4, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_a_linear_models_loss_is_highest_at_the_closed_form(norm):
+    rng = np.random.default_rng(1)
+    model, weights = linear_model(rng, classes=2, offset=100.0)
+    images, zeros = middle_images(rng), np.zeros(6, np.int64)
+    adv = autopgd.apgd_t(model, images, zeros, eps=0.1, norm=norm).numpy()
+    ascent = (weights[:, 1] - weights[:, 0]).reshape(4, 4, 3)
+    best = {
+        np.inf: np.sign(ascent),
+        2: ascent / np.linalg.norm(ascent),
+        1: np.sign(ascent) * (np.abs(ascent) == np.abs(ascent).max()),
+    }[norm]
+    expected = np.broadcast_to(0.1 * best, images.shape)
+    np.testing.assert_allclose(adv - images, expected, atol=2e-5)
+
+
+def test_the_l1_projection_is_the_nearest_point_of_ball_and_box():
+    rng = np.random.default_rng(2)
+    x = rng.random((20, 4, 4, 3)).astype(np.float32)
+    far = (x + 0.4 * rng.normal(size=x.shape)).astype(np.float32)
+    settings = {"clip_min": 0.0, "clip_max": 1.0}
+    radius = np.linspace(0.1, 30, 20).astype(np.float32)
+    near = autopgd_sparse.project(tf.constant(far), tf.constant(x), radius, settings)
+    near = near.numpy()
+    lengths = np.abs(near - x).sum(axis=(1, 2, 3))
+    assert near.min() >= 0 and near.max() <= 1
+    assert np.all(lengths <= radius * (1 + 1e-5))
+    # The nearest point of a convex set sees every other one behind a right angle.
+    for _ in range(200):
+        other = rng.random(x.shape)
+        eta = other - x
+        length = np.abs(eta).sum(axis=(1, 2, 3), keepdims=True)
+        other = x + eta * np.minimum(1, radius[:, None, None, None] / length)
+        assert np.all(np.sum((far - near) * (other - near), axis=(1, 2, 3)) < 1e-3)
+    np.testing.assert_allclose(near[-1], np.clip(far[-1], 0, 1), atol=1e-6)
+
+
+@every_attack
+def test_the_first_fooling_point_ends_an_images_work(name):
+    rng = np.random.default_rng(3)
+    model, _ = linear_model(rng)
+    images = middle_images(rng, 8)
+    labels = np.argmax(model(images), axis=1)
+    labels[:2] = (labels[:2] + 1) % 4  # wrong already
+    batch = engine.craft(model, make_attack(name, eps=0.3), images, labels, batch_size=8)
+    np.testing.assert_array_equal(batch["image"][:2], images[:2])
+    np.testing.assert_array_equal(batch["forwards"][:2], 1)
+    np.testing.assert_array_equal(batch["backwards"][:2], 0)
+    assert np.all(batch["prediction"] != labels)
+    assert np.all(batch["backwards"][2:] >= 1) and np.all(batch["backwards"] <= 5)
+    np.testing.assert_array_equal(batch["forwards"], batch["backwards"] + 1)
+
+
+@pytest.mark.parametrize(
+    "name, hyper, backwards",
+    [
+        ("apgd_ce", {}, 7),
+        ("apgd_ce", {"n_restarts": 3}, 21),
+        ("apgd_dlr", {"eot_iter": 2}, 14),
+        ("apgd_t", {"n_target_classes": 2}, 14),
+        ("apgd_t", {"n_target_classes": 2, "n_restarts": 2}, 28),
+        ("apgd_ce", {"norm": 1, "use_largereps": True}, 9),
+    ],
+)
+def test_an_image_that_holds_takes_the_stated_passes(name, hyper, backwards):
+    rng = np.random.default_rng(4)
+    model, _ = linear_model(rng, offset=100.0)
+    attack = make_attack(name, n_iter=6, eps=0.1, **hyper)
+    batch = engine.craft(
+        model, attack, middle_images(rng), np.zeros(6, np.int64), batch_size=6
+    )
+    forwards = backwards + hyper.get("eot_iter", 1)
+    assert attack.passes == (forwards, backwards)
+    np.testing.assert_array_equal(batch["forwards"], forwards)
+    np.testing.assert_array_equal(batch["backwards"], backwards)
+    assert np.all(batch["l1"] > 0)
+
+
+def test_the_radii_of_l1_shrink_over_a_run():
+    settings = {"eps": 4.0, "n_iter": 100, "use_largereps": True}
+    assert autopgd._legs(settings) == [(12.0, 30), (8.0, 30), (4.0, 40)]
+    settings["n_iter"] = 1
+    assert [steps for _, steps in autopgd._legs(settings)] == [1, 0, 0]
+
+
+def test_wider_balls_count_for_nothing_by_themselves():
+    rng = np.random.default_rng(5)
+    model, weights = linear_model(rng, classes=2)
+    images = middle_images(rng, 16)
+    labels = np.argmax(model(images), axis=1)
+    lead = np.abs(np.diff(model(images).numpy()))[:, 0]
+    needed = lead / np.max(np.abs(weights[:, 1] - weights[:, 0]))
+    eps = float(np.median(needed))
+    attack = make_attack("apgd_t", eps=eps, norm=1, use_largereps=True, n_iter=60)
+    batch = engine.craft(model, attack, images, labels, batch_size=16)
+    assert np.all(batch["l1"] <= eps * (1 + 1e-5))
+    fooled = batch["prediction"] != labels
+    clear = np.abs(needed / eps - 1) > 0.02
+    np.testing.assert_array_equal(fooled[clear], needed[clear] < eps)
+
+
+def test_a_targets_turn_comes_by_its_rank():
+    rng = np.random.default_rng(6)
+    model, _ = linear_model(rng)
+    images = middle_images(rng)
+    labels = np.argmax(model(images), axis=1)
+    attack = make_attack("apgd_t", n_target_classes=9)
+    settings = {**attack.hyper, "targeted": False, "clip_min": 0.0, "clip_max": 1.0}
+    seed, index = tf.constant(0, tf.int64), tf.range(6, dtype=tf.int64)
+    state = attack.stages.init(
+        model, tf.constant(images), tf.constant(labels), seed, index, settings
+    )
+    ranked = np.argsort(-model(images).numpy(), axis=1)
+    np.testing.assert_array_equal(state["targets"], ranked[:, 1:])
+
+
+@every_attack
+@every_norm
+def test_targeted_reaches_the_target(name, norm, eps):
+    rng = np.random.default_rng(7)
+    model, _ = linear_model(rng)
+    images = middle_images(rng, 4)
+    targets = (np.argmax(model(images), axis=1) + 2) % 4
+    attack = make_attack(name, eps=10 * eps if norm != np.inf else 0.5, norm=norm)
+    adv = attack(model, images, targets, targeted=True)
+    np.testing.assert_array_equal(np.argmax(model(adv), axis=1), targets)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_classes(classes):
+    rng = np.random.default_rng(8)
+    model, _ = linear_model(rng, classes=classes)
+    images = middle_images(rng)
+    labels = np.argmax(model(images), axis=1)
+    adv = autopgd.apgd_t(model, images, labels, eps=0.3)
+    assert np.all(np.argmax(model(adv), axis=1) != labels)
+    if classes == 2:
+        with pytest.raises(ValueError, match="needs at least 3 classes. Received: 2."):
+            autopgd.apgd_dlr(model, images, labels)
+
+
+def test_a_gradient_that_underflows_in_its_square_still_points():
+    rng = np.random.default_rng(9)
+    model, weights = linear_model(rng, classes=2, offset=100.0)
+    images, zeros = middle_images(rng), np.zeros(6, np.int64)
+    faint = lambda x: model(x) * 1e-22
+    adv = autopgd.apgd_t(faint, images, zeros, eps=0.1, norm=2, n_iter=10)
+    clear = autopgd.apgd_t(model, images, zeros, eps=0.1, norm=2, n_iter=10)
+    np.testing.assert_allclose(adv, clear, atol=1e-5)
+
+
+def test_means_over_passes_steady_a_random_model():
+    rng = np.random.default_rng(10)
+    model, weights = linear_model(rng, classes=2, offset=100.0)
+
+    def noisy(images):
+        return model(images + tf.random.normal(tf.shape(images), stddev=0.3)) ** 2
+
+    images, zeros = middle_images(rng), np.zeros(6, np.int64)
+    hyper = {"eps": 0.1, "n_iter": 5}
+    adv = autopgd.apgd_ce(noisy, images, zeros, eot_iter=4, **hyper)
+    assert np.max(np.abs(adv - images)) <= 0.1 * (1 + 1e-5)
+    batch = engine.craft(
+        noisy, make_attack("apgd_ce", eot_iter=4, **hyper), images, zeros, batch_size=6
+    )
+    np.testing.assert_array_equal(batch["backwards"] % 4, 0)
+
+
+def test_dropping_finished_images_changes_nothing():
+    rng = np.random.default_rng(11)
+    model, _ = linear_model(rng, offset=1.0)
+    curved = lambda x: tf.sin(model(x))
+    images = rng.random((32, 4, 4, 3), np.float32)
+    labels = np.argmax(curved(images), axis=1)
+    attack = make_attack("apgd_t", eps=0.01, n_iter=20)
+    batch = engine.craft(curved, attack, images, labels, batch_size=32)
+    whole = attack(curved, images, labels, index=np.arange(32)).numpy()
+    fooled = np.argmax(curved(whole), axis=1) != labels
+    assert 0 < np.mean(fooled) < 1
+    assert np.mean(fooled == (batch["prediction"] != labels)) >= 0.97
+    close = np.max(np.abs(whole - batch["image"]), axis=(1, 2, 3)) < 1e-5
+    assert np.mean(close) >= 0.8
+
+
+def test_a_schedule_of_radii_is_for_l1():
+    with pytest.raises(ValueError) as error:
+        make_attack("apgd_ce", use_largereps=True)
+    assert str(error.value) == (
+        "`use_largereps` is for the L1 ball. Received: norm=inf. "
+        "Leave it False, or use norm=1."
+    )

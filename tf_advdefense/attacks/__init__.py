@@ -26,6 +26,7 @@ import math
 import operator
 from typing import Callable
 
+from tf_advdefense.attacks import autoattack
 from tf_advdefense.attacks import autopgd
 from tf_advdefense.attacks import carlini_wagner
 from tf_advdefense.attacks import deepfool
@@ -89,6 +90,15 @@ class Attack:
         return getattr(self.function, "stages", None)
 
     @property
+    def parts(self):
+        """The attacks it is a sequence of, or None where it is one attack alone."""
+        sequence = getattr(self.function, "sequence", None)
+        return sequence and [
+            make_attack(function.__name__, **hyper)
+            for function, hyper in sequence(self.hyper)
+        ]
+
+    @property
     def passes(self):
         """The forward and the backward passes it takes per image, at most."""
         return self.cost(self.hyper)
@@ -117,6 +127,16 @@ def _queries(count):
 FIXED, MINIMAL, SCORES = "fixed-eps", "minimal-norm", "score-based"
 _SEARCH = ("binary_search_steps", "max_iterations")
 
+def _sum_of_parts(sequence):
+    """The cost of a sequence of attacks."""
+
+    def cost(hyper):
+        parts = (make_attack(part.__name__, **each) for part, each in sequence(hyper))
+        return tuple(map(sum, zip(*(part.passes for part in parts))))
+
+    return cost
+
+
 ATTACKS = {
     "fgsm": Attack(gradient.fgsm, FIXED, "arXiv:1412.6572", _gradients()),
     "bim": Attack(gradient.bim, FIXED, "arXiv:1607.02533", _gradients("nb_iter")),
@@ -130,6 +150,12 @@ ATTACKS = {
     "apgd_ce": Attack(autopgd.apgd_ce, FIXED, "arXiv:2003.01690", autopgd.cost),
     "apgd_dlr": Attack(autopgd.apgd_dlr, FIXED, "arXiv:2003.01690", autopgd.cost),
     "apgd_t": Attack(autopgd.apgd_t, FIXED, "arXiv:2003.01690", autopgd.cost),
+    "autoattack": Attack(
+        autoattack.autoattack,
+        FIXED,
+        "arXiv:2003.01690",
+        _sum_of_parts(autoattack.sequence),
+    ),
     "cw": Attack(carlini_wagner.cw, MINIMAL, "arXiv:1608.04644", _gradients(*_SEARCH)),
     "ead": Attack(
         elastic_net.ead, MINIMAL, "arXiv:1709.04114", _gradients(*_SEARCH, forwards=2)

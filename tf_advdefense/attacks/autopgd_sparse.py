@@ -9,6 +9,7 @@ import math
 import tensorflow as tf
 
 from tf_advdefense.attacks import draws
+from tf_advdefense.attacks import l1_ball
 from tf_advdefense.attacks.stages import column
 
 _SHARE = 0.2  # of the entries, moved by the first steps from a random start
@@ -30,42 +31,11 @@ def start(keys, run, x, radius, settings):
 
 
 def project(point, x, radius, settings):
-    """The nearest point in the intersection of the L1 ball around `x` and the box.
-
-    Every entry of the perturbation shrinks by the same amount, but not below zero, and
-    then to the box; the least such amount that fits the ball is found by bisection, and
-    exactly from there, because the length is linear in it but for finitely many points.
-    """
-    flat = [-1, math.prod(x.shape[1:])]
-    eta, origin = tf.reshape(point - x, flat), tf.reshape(x, flat)
-    size = tf.abs(eta)
-    above, below = settings["clip_max"] - origin, origin - settings["clip_min"]
-    room = tf.where(eta > 0, above, below)
-    radius = radius[:, None]
-
-    def shrunk(amount):
-        return tf.clip_by_value(size - amount, 0.0, room)
-
-    def length(amount):
-        return tf.reduce_sum(shrunk(amount), axis=1, keepdims=True)
-
-    def halve(i, low, high):
-        middle = (low + high) / 2
-        fits = length(middle) <= radius
-        return i + 1, tf.where(fits, low, middle), tf.where(fits, middle, high)
-
-    low = tf.zeros_like(radius)
-    high = tf.reduce_max(size, axis=1, keepdims=True)
-    high = tf.while_loop(lambda i, *_: i < 24, halve, (0, low, high))[2]
-    # How fast the length grows when the amount falls: by 1 per entry in between.
-    between = (size > high) & (size - high < room)
-    slope = tf.reduce_sum(tf.cast(between, tf.float32), axis=1, keepdims=True)
-    high -= tf.math.divide_no_nan(tf.nn.relu(radius - length(high)), slope)
-    high = tf.where(length(low) <= radius, low, tf.maximum(high, low))
-    eta = tf.sign(eta) * shrunk(high)
-    eta *= tf.minimum(1.0, tf.math.divide_no_nan(radius, length(high)))
-    point = x + tf.reshape(eta, tf.shape(x))
-    return tf.clip_by_value(point, settings["clip_min"], settings["clip_max"])
+    """Onto the L1 ball around `x` and the box, at once."""
+    bounds = settings["clip_min"] - x, settings["clip_max"] - x
+    # Less than the radius by what rounding may add.
+    eta = l1_ball.project(point - x, column(radius, x) * (1 - 1e-6), *bounds)
+    return tf.clip_by_value(x + eta, settings["clip_min"], settings["clip_max"])
 
 
 def begin(x, point, radius, settings):

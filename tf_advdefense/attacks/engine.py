@@ -12,7 +12,8 @@ such a multiple of a longer one give the same bytes as the longer one.
 
 An attack with stages (`init`, `advance`, `finish`) gives up its finished images between
 two blocks of iterations: the batch shrinks to the next of a few fixed sizes, and
-images of two batches never meet.
+images of two batches never meet. An attack that is a sequence of such hands the images
+that a part has not fooled to the next one.
 """
 
 import functools
@@ -21,6 +22,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.driver import padded
+from tf_advdefense.attacks.driver import run
 from tf_advdefense.attacks.inputs import check_inputs
 from tf_advdefense.attacks.gradient_path import compute_gradient
 from tf_advdefense.attacks.gradient_path import cross_entropy
@@ -85,7 +88,7 @@ def craft_batches(
         goal = labels[rows] if attack_labels == "true" else clean_prediction
         goal = goal if targets is None else targets[rows]
         batch = (pad(clean), pad(goal), pad(index[rows]))
-        adv, *passes = _run(logits_fn, attack, batch, len(clean), seed, settings, report)
+        adv, *passes = run(logits_fn, attack, batch, len(clean), seed, settings, report)
         prediction = predict(logits_fn, adv).numpy()[: len(clean)]
         adv = adv[: len(clean)]
         reached = prediction == goal
@@ -161,67 +164,12 @@ def norms(adv, clean):
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
-def _run(model_fn, attack, batch, count, seed, settings, report):
-    """A padded batch's adversarial images, and the passes that each has taken."""
-    if attack.stages is not None:
-        return _run_stages(model_fn, attack, batch, count, seed, settings, report)
-    x, y, index = batch
-    adv = attack(model_fn, x, y, seed=seed, index=index, **settings)
-    return adv.numpy(), *(np.full(len(x), passes) for passes in attack.passes)
-
-
-def _run_stages(model_fn, attack, batch, count, seed, settings, report):
-    x, y, index = check_inputs(
-        model_fn, *batch[:2], index=batch[2], gradient=attack.function.gradient, **settings
-    )
-    settings = {**attack.hyper, **settings}
-    state = attack.stages.init(model_fn, x, y, seed, index, settings)
-    state["done"] |= tf.range(len(x)) >= count  # the padding
-    sizes = _batch_sizes(len(x))
-    rows, adv = np.arange(len(x)), x.numpy()
-    gone = {key: np.zeros(len(x), np.int64) for key in ("fooled", *_PASSES)}
-    while True:
-        finished = state["done"].numpy()
-        working = len(rows) - int(np.count_nonzero(finished))
-        size = min((size for size in sizes if size >= working), default=0)
-        for key, values in gone.items():
-            values[rows] = np.where(finished, state[key], 0)
-        if size < len(rows):
-            adv[rows] = attack.stages.finish(state, settings)
-            state, rows = _shrink(state, rows, size)
-        if not working:
-            return adv, *(gone[key] for key in _PASSES)
-        report(count - working, int(np.sum(gone["fooled"][:count])))
-        state = attack.stages.advance(model_fn, state, settings)
-
-
-_PASSES = ("forwards", "backwards")
-
-
-def _batch_sizes(batch_size):
-    """The shapes that are compiled: halves of the batch, down to 8 images, and none."""
-    halves = [batch_size >> k for k in range(batch_size.bit_length())]
-    return [0, batch_size] + [half for half in halves if half >= 8]
-
-
-def _shrink(state, rows, size):
-    """Unfinished images first; finished ones, which stay as they are, fill up."""
-    keep = np.argsort(state["done"].numpy(), kind="stable")[:size]
-    return {key: tf.gather(value, keep) for key, value in state.items()}, rows[keep]
-
-
 def as_float(images):
     """uint8 or float images as float32 in [0, 1]."""
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images / np.float32(255)
     return images.astype(np.float32, copy=False)
-
-
-def padded(rows, batch_size):
-    """`rows` filled up to `batch_size` by repeating the first: one compiled shape."""
-    missing = batch_size - len(rows)
-    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
 
 
 def _check_arrays(images, attack_labels, **columns):
