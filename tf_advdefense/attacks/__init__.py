@@ -110,8 +110,8 @@ ATTACKS = {
 
 # What the binaries run instead of CleverHans' defaults where those take days on a CPU:
 # 5 x 1000 iterations of cw on 10,000 images of ResNet50 are 69 hours on two cores. Of
-# fab_t, 9 targets x 100 iterations take about 13 minutes for 128 images; its distances after
-# 20 iterations were within 1 % of those after 100 (64 images, L2, the first target).
+# fab_t, 9 targets x 100 iterations take about 13 minutes for 128 images; the distances
+# after 20 were within 1 % of those after 100 (64 images, L2, the first target).
 BUDGETS = {"cw": {"max_iterations": 200}, "fab_t": {"n_iter": 20}}
 
 
