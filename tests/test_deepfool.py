@@ -78,8 +78,7 @@ def test_only_the_likeliest_candidates_are_looked_at(norm):
     for candidates in (2, 3, 4):
         adv = deepfool(model, images, norm=norm, nb_candidate=candidates, max_iter=1)
         found = distances(adv, images, norm) / 1.02
-        # Another class may be in the way to the boundary, never behind it.
-        fooled = found > 0
+        fooled = found > 0  # with a class unseen in the way, one step may fall short
         np.testing.assert_allclose(
             found[fooled], expected[fooled, candidates - 2], rtol=1e-3
         )
@@ -222,7 +221,7 @@ def dark_images(brightness):
 
 
 def test_the_image_returned_is_one_that_was_seen_to_fool():
-    """The second class is a narrow band; with its overshoot the first step misses it."""
+    """The second class is a narrow band, which the first overshoot leaps over."""
     model = brightness_model(lambda s: 0.05 - tf.abs(s - 1))
     images = dark_images([0.0, 0.2])
     adv = deepfool(model, images, overshoot=0.2).numpy()
@@ -266,7 +265,10 @@ def test_a_candidate_without_a_gradient_is_passed_over(norm):
             "`nb_candidate` must be at least 2: the label and one class to reach. "
             "Received: nb_candidate=1.",
         ),
-        ({"overshoot": -0.1}, "`overshoot` must be at least 0. Received: overshoot=-0.1."),
+        (
+            {"overshoot": -0.1},
+            "`overshoot` must be at least 0. Received: overshoot=-0.1.",
+        ),
         ({"norm": 1}, "`norm` must be 2 or inf. Received: norm=1."),
     ],
 )

@@ -58,7 +58,7 @@ def nearest_point(x, value, gradient, norm):
 
 @pytest.fixture(scope="module")
 def planes():
-    """Points and hyperplanes: near, far enough for the bounds to matter, out of reach."""
+    """Points and hyperplanes: near, far, bounds in the way, and out of reach."""
     rng = np.random.default_rng(0)
     points = rng.random((24, 3, 2, 2), np.float32)
     gradients = rng.normal(size=points.shape).astype(np.float32)
@@ -72,12 +72,17 @@ def planes():
     return points, values.astype(np.float32), gradients, share > 1
 
 
+def steps(points, values, gradients, norm):
+    return to_hyperplane(
+        *map(tf.constant, (points, values, gradients)), norm, 0.0, 1.0
+    ).numpy()
+
+
 @norms
 def test_steps_are_the_shortest_inside_the_bounds(planes, norm):
     points, values, gradients, beyond = planes
-    step = to_hyperplane(*map(tf.constant, (points, values, gradients)), norm, 0.0, 1.0)
-    flat = step.numpy().reshape(24, -1)
-    moved = points + step.numpy()
+    step = steps(points, values, gradients, norm)
+    flat, moved = step.reshape(24, -1), points + step
     assert moved.min() >= -1e-6 and moved.max() <= 1 + 1e-6
     left = values + np.sum(gradients.reshape(24, -1) * flat, axis=1)
     np.testing.assert_allclose(left[~beyond], 0, atol=1e-5)
@@ -93,8 +98,8 @@ def test_steps_are_the_shortest_inside_the_bounds(planes, norm):
 @norms
 def test_a_hyperplane_out_of_reach_is_approached_to_the_bounds(planes, norm):
     points, values, gradients, beyond = planes
-    step = to_hyperplane(*map(tf.constant, (points, values, gradients)), norm, 0.0, 1.0)
-    moved, uphill = points + step.numpy(), gradients * -np.sign(values)[:, None, None, None]
+    moved = points + steps(points, values, gradients, norm)
+    uphill = -np.sign(values).reshape(-1, 1, 1, 1) * gradients
     corner = np.where(uphill > 0, 1.0, np.where(uphill < 0, 0.0, points))
     np.testing.assert_allclose(moved[beyond], corner[beyond], atol=1e-5)
 
@@ -104,8 +109,8 @@ def test_steps_depend_on_ratios_only(planes, norm):
     points, values, gradients, _ = planes
     small = np.float32(1e-30)
     np.testing.assert_allclose(
-        to_hyperplane(*map(tf.constant, (points, values * small, gradients * small)), norm, 0.0, 1.0),
-        to_hyperplane(*map(tf.constant, (points, values, gradients)), norm, 0.0, 1.0),
+        steps(points, values * small, gradients * small, norm),
+        steps(points, values, gradients, norm),
         atol=1e-5,
     )
 
@@ -113,9 +118,9 @@ def test_steps_depend_on_ratios_only(planes, norm):
 @norms
 def test_no_gradient_or_nan_moves_only_its_own_row(planes, norm):
     points, values, gradients, _ = (a.copy() for a in planes)
-    expected = to_hyperplane(*map(tf.constant, (points, values, gradients)), norm, 0.0, 1.0)
+    expected = steps(points, values, gradients, norm)
     gradients[0], values[1], gradients[2] = 0, np.nan, np.nan
-    step = to_hyperplane(*map(tf.constant, (points, values, gradients)), norm, 0.0, 1.0)
+    step = steps(points, values, gradients, norm)
     np.testing.assert_array_equal(step[0], 0)
     np.testing.assert_array_equal(step[3:], expected[3:])
 
@@ -128,10 +133,8 @@ def test_lengths_are_numpys(planes, norm):
         length(tf.constant(points), norm), np.linalg.norm(flat, norm, axis=1), rtol=1e-6
     )
     # Hoelder's inequality is an equality for the best step.
-    gradient = planes[2]
-    step = to_hyperplane(
-        tf.constant(points), tf.fill([24], -1e-3), tf.constant(gradient), norm, -9.0, 9.0
-    )
+    gradient, value = planes[2], tf.fill([24], -1e-3)
+    step = to_hyperplane(tf.constant(points), value, gradient, norm, -9.0, 9.0)
     np.testing.assert_allclose(
         length(step, norm) * length(tf.constant(gradient), DUAL[norm]), 1e-3, rtol=1e-4
     )
@@ -178,10 +181,6 @@ def test_distances_on_linear_models_are_exact(norm, classes, batch):
     found = np.linalg.norm((adv - images).reshape(batch, -1), norm, axis=1)
     assert np.all(np.argmax(model(adv), axis=1) != labels)
     np.testing.assert_allclose(found, np.nanmin(distances, axis=1), rtol=1e-3)
-
-
-def fields(images, weights, labels):
-    return np.argmax((images.reshape(len(images), -1) - 0.5) @ weights, axis=1) == labels
 
 
 @norms
@@ -250,7 +249,8 @@ def test_points_on_the_way_make_distances_smaller(golden, norm):
     ratios = ratios_to_the_original(golden, norm)
     assert np.all((ratios < 1.0001) & (ratios > 0.9 * 0.999))
     assert np.mean(ratios) < 0.98
-    np.testing.assert_allclose(ratios[0], 1, rtol=1e-3)  # nothing lies before the second
+    # Nothing lies before the second class.
+    np.testing.assert_allclose(ratios[0], 1, rtol=1e-3)
 
 
 # --- stopping, restarts, targets ------------------------------------------------------

@@ -4,8 +4,9 @@
     adv = deepfool(model, images, labels, norm=np.inf, nb_candidate=5)
 
 Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max]; the
-result is the first image on the way that fools the model, checked after the overshoot
-and the bounds, and the image itself where none did, or where the model is wrong already.
+result is the first image on the way that fools the model, checked with its overshoot
+and inside the bounds, and the image itself where none did, or where the model is wrong
+already.
 """
 
 import numpy as np
@@ -37,7 +38,8 @@ def init(model_fn, x, y, seed, index, settings):
         "iteration": tf.zeros_like(y, tf.int32),
         **counters(x),
     }
-    return {**state, "done": fooled, "fooled": fooled, "forwards": state["forwards"] + 1}
+    state.update(done=fooled, fooled=fooled, forwards=state["forwards"] + 1)
+    return state
 
 
 @tf.function(autograph=False)
@@ -103,7 +105,7 @@ def _nearest_boundary(model_fn, state, settings):
 
 
 def _pairs(logits, labels, settings):
-    """What to add up of the logits for each candidate's lead, `[n, candidates, classes]`.
+    """The weights of the logits in each candidate's lead, `[n, candidates, classes]`.
 
     Untargeted, the leads of the likeliest other classes over the label; targeted, that
     of the target over the largest other logit.

@@ -44,7 +44,8 @@ def init(model_fn, x, y, seed, index, settings):
         "best_distance": tf.where(fooled, like, like + np.inf),
         **counters(x),
     }
-    return {**state, "done": fooled, "fooled": fooled, "forwards": state["forwards"] + 1}
+    state.update(done=fooled, fooled=fooled, forwards=state["forwards"] + 1)
+    return state
 
 
 @tf.function(autograph=False)
@@ -126,7 +127,7 @@ def _record(state, point, logits, settings):
 
 
 def _step(state, value, gradient, settings):
-    """Eq. 9: to the hyperplane from the point, biased towards the image's own way."""
+    """From the point to the hyperplane, drawn towards the image's own nearest point."""
     image, point, norm = state["image"], state["point"], settings["norm"]
     axes = list(range(1, len(image.shape)))
     from_image = value + tf.reduce_sum(gradient * (image - point), axes)

@@ -22,10 +22,10 @@ def length(eta, norm):
 def to_hyperplane(x, value, gradient, norm, clip_min, clip_max):
     """The shortest step from x inside the bounds to `value + <gradient, step> = 0`.
 
-    Where no image inside the bounds lies on the hyperplane, the step goes as far towards
-    it as they let it; where the gradient is zero, it stays. Croce and Hein 2020
-    (arXiv:1907.02044), section 2.2 and appendix A, sort the entries for it. Here the
-    L-infinity and L2 norm share an iteration that is as exact and needs no sorting.
+    Where no image inside the bounds lies on the hyperplane, the step goes as far
+    towards it as they let it; where the gradient is zero, it is zero. Croce and Hein
+    2020 (arXiv:1907.02044) sort the entries for it; here the L-infinity and the L2 norm
+    share an iteration that is as exact without.
 
     Args:
       x, gradient: float32 `[n, ...]`.
@@ -33,8 +33,8 @@ def to_hyperplane(x, value, gradient, norm, clip_min, clip_max):
       norm: np.inf, 2 or 1.
     """
     weight, goal = tf.abs(_flat(gradient)), tf.abs(value)[:, None]
-    direction = tf.sign(_flat(gradient)) * -tf.sign(value)[:, None]
-    room = _flat(tf.where(tf.reshape(direction, tf.shape(x)) > 0, clip_max - x, x - clip_min))
+    direction = -tf.sign(value)[:, None] * tf.sign(_flat(gradient))
+    room = tf.where(direction > 0, clip_max - _flat(x), _flat(x) - clip_min)
     # Of gradients as small as 1e-30 the squares would vanish: only ratios matter.
     scale = tf.reduce_max(weight, axis=1, keepdims=True)
     weight, goal = _ratio(weight, scale), _ratio(goal, scale)
