@@ -319,7 +319,7 @@ def test_make_attack_completes_the_hyperparameters():
     [
         (
             "Unknown attack 'pdg'. Did you mean 'pgd'? "
-            "Known: fgsm, bim, pgd, mim, cw, sparse_l1.",
+            f"Known: {', '.join(ATTACKS)}.",
             "pdg",
             {},
         ),

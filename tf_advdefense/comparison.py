@@ -181,7 +181,7 @@ def _measurement(target, record, *, identity, attack=None, adv_set=None):
 
 
 def norm_text(norm):
-    """`inf`, `2` or `1`, as results and sets write a norm."""
+    """`inf`, `2`, `1` or `0`, as results and sets write a norm."""
     return format(norm, "g")
 
 
