@@ -100,8 +100,13 @@ def _propose(state, turn, settings):
     bounds = settings["clip_min"], settings["clip_max"]
     if norm == np.inf:
         return tf.clip_by_value(_corner(state, turn, draw, settings), *bounds)
-    start, moved = _tiles(x, norm, draw), _moved(state, turn, draw, settings)
-    eta = where(turn == 0, start, moved)
+    eta, starts = _moved(state, turn, draw, settings), turn == 0
+    # Tiles are rare, and cost as much as all the rest.
+    eta = tf.cond(
+        tf.reduce_any(starts),
+        lambda: where(starts, _tiles(x, norm, draw), eta),
+        lambda: eta,
+    )
     if norm == 1:
         eta = l1_ball.project(eta, eps, bounds[0] - x, bounds[1] - x)
     else:
