@@ -164,6 +164,21 @@ def test_targets_are_reached_from_their_images(norm):
     assert np.median(distance / closest(images, norm)) < 1.05
 
 
+def test_one_start_serves_any_number_of_batches():
+    images, labels = middle_images()
+    start, rows = images[labels == 1][0], labels == 0
+    attack = make_attack("hop_skip_jump", image_target=start, max_queries=50)
+    batch = engine.craft(
+        linear_model,
+        attack,
+        images[rows],
+        labels[rows],
+        targets=1 - labels[rows],
+        batch_size=4,
+    )
+    assert np.all(batch["prediction"] == 1) and len(batch["image"]) > 4
+
+
 def test_starts_of_another_class_fail_alone():
     images, labels = middle_images()
     starts = images[[np.flatnonzero(labels != label)[0] for label in labels]]
@@ -226,7 +241,7 @@ def test_no_question_goes_beyond_the_budget():
     images, labels = middle_images()
     free = crafted(images, labels, num_iterations=3)
     assert len(set(free["forwards"])) > 1
-    for budget in (1, 50, 317):
+    for budget in (1, 317):
         batch = crafted(images, labels, num_iterations=3, max_queries=budget)
         expected = np.minimum(free["forwards"], budget)
         np.testing.assert_array_equal(batch["forwards"], expected)
@@ -238,7 +253,7 @@ def test_no_question_goes_beyond_the_budget():
 def test_more_questions_come_closer():
     images, labels = middle_images()
     few, many = (
-        crafted(images, labels, max_queries=budget)["l2"] for budget in (200, 1000)
+        crafted(images, labels, max_queries=budget)["l2"] for budget in (200, 600)
     )
     assert np.all(many <= few) and np.median(many / few) < 0.95
 
