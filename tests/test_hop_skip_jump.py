@@ -10,9 +10,11 @@ import tensorflow as tf
 from tf_advdefense.attacks import draws
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import hop_skip_jump as module
+from tf_advdefense.attacks import hop_skip_jump_phases as phases
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.hop_skip_jump import hop_skip_jump
 
+SHAPE, SIZE = (3, 3, 3), 27
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "hop_skip_jump.npz"
 GOLDEN_SETTINGS = [
     "l2",
@@ -94,9 +96,30 @@ def trace(model, golden, targeted, hyper):
     return distances, state["best_distance"].numpy()
 
 
+@both_norms
+def test_a_direction_is_the_mean_of_samples_by_their_centred_answers(norm):
+    rng = np.random.default_rng(2)
+    samples = rng.normal(size=(7, 4, *SHAPE)).astype(np.float32)
+    samples[:, 3] = 0  # noise that float32 or the bounds have swallowed
+    answers = np.sign(rng.normal(size=(7, 4))).astype(np.float32)
+    answers[:, 1], answers[:, 2] = 1, -1
+    weights = answers - answers.mean(axis=0) * (np.abs(answers.mean(axis=0)) < 1)
+    expected = np.einsum("in,inhwc->nhwc", weights, samples)
+    direction = phases._estimate(
+        np.einsum("in,inhwc->nhwc", answers, samples),
+        samples.sum(axis=0),
+        answers.mean(axis=0),
+        {"norm": norm},
+    ).numpy()
+    if norm == 2:
+        expected[:3] /= lengths(expected, 2)[:3].reshape(-1, 1, 1, 1)
+    else:
+        expected = np.sign(expected)
+    np.testing.assert_allclose(direction, expected, atol=1e-6)
+
+
 # A linear classifier of two classes has closed forms. Its boundary goes through grey.
 
-SHAPE, SIZE = (3, 3, 3), 27
 WEIGHTS = np.random.default_rng(0).normal(size=(SIZE, 2)).astype(np.float32)
 NORMAL = (WEIGHTS[:, 1] - WEIGHTS[:, 0]).astype(np.float64)
 
@@ -164,6 +187,21 @@ def test_targets_are_reached_from_their_images(norm):
     assert np.median(distance / closest(images, norm)) < 1.05
 
 
+def test_one_start_serves_any_number_of_batches():
+    images, labels = middle_images()
+    start, rows = images[labels == 1][0], labels == 0
+    attack = make_attack("hop_skip_jump", image_target=start, max_queries=50)
+    batch = engine.craft(
+        linear_model,
+        attack,
+        images[rows],
+        labels[rows],
+        targets=1 - labels[rows],
+        batch_size=4,
+    )
+    assert np.all(batch["prediction"] == 1) and len(batch["image"]) > 4
+
+
 def test_starts_of_another_class_fail_alone():
     images, labels = middle_images()
     starts = images[[np.flatnonzero(labels != label)[0] for label in labels]]
@@ -226,7 +264,7 @@ def test_no_question_goes_beyond_the_budget():
     images, labels = middle_images()
     free = crafted(images, labels, num_iterations=3)
     assert len(set(free["forwards"])) > 1
-    for budget in (1, 50, 317):
+    for budget in (1, 317):
         batch = crafted(images, labels, num_iterations=3, max_queries=budget)
         expected = np.minimum(free["forwards"], budget)
         np.testing.assert_array_equal(batch["forwards"], expected)
@@ -238,7 +276,7 @@ def test_no_question_goes_beyond_the_budget():
 def test_more_questions_come_closer():
     images, labels = middle_images()
     few, many = (
-        crafted(images, labels, max_queries=budget)["l2"] for budget in (200, 1000)
+        crafted(images, labels, max_queries=budget)["l2"] for budget in (200, 600)
     )
     assert np.all(many <= few) and np.median(many / few) < 0.95
 

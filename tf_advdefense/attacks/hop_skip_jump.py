@@ -67,12 +67,13 @@ def _given_starts(x, settings):
     if starts is None:
         return tf.zeros_like(x)
     starts = tf.cast(starts, tf.float32)
-    if not starts.shape.is_compatible_with(x.shape):
+    shapes = (x.shape, x.shape[1:])
+    if not any(starts.shape.is_compatible_with(shape) for shape in shapes):
         raise ValueError(
-            "`image_target` must have the shape of the images. "
+            "`image_target` must have the shape of the images, or of one of them. "
             f"Received: {starts.shape} for images of shape {x.shape}."
         )
-    return starts
+    return tf.broadcast_to(starts, tf.shape(x))
 
 
 @tf.function(autograph=False)
@@ -141,18 +142,17 @@ def hop_skip_jump(
     it is never read, and its counterpart for the maximum norm crashes); each start gets
     its batch axis, without which the first distance is wrong; the closest fooling image
     ever asked about is returned, not the last; bisections end where float32 does, step
-    sizes are halved 24 times at most and a direction of zero leads nowhere, where
-    the original runs forever or into NaN; random starts get coarser
-    after ten failures, because many a model gives one class to all fine noise; an image
-    without a start after 1,000, or whose targeted start is not of its class, fails
-    alone; and a projection in the maximum norm is exact to a share of its way, whatever
-    the bounds.
+    sizes are halved 24 times at most and a direction of zero leads nowhere, where the
+    original runs forever or into NaN; random starts get coarser after ten failures,
+    because many a model gives one class to all fine noise; an image without a start
+    after 1,000, or whose targeted start is not of its class, fails alone; and a
+    projection in the maximum norm is exact to a share of its way, whatever the bounds.
 
     Args:
       norm: of the distance that is made small, 2 or np.inf.
-      image_target: images like `x` to start from, needed if `targeted`: of the target
-        class then, and of any wrong class otherwise, where those of the label's class
-        are replaced by random ones.
+      image_target: images like `x`, or one for all, to start from, needed if
+        `targeted`: of the target class then, and of any wrong class otherwise, where
+        those of the label's class are replaced by random ones.
       initial_num_evals: samples for the first iteration's direction; iteration t takes
         sqrt(t) times as many.
       max_num_evals: the most that it takes.
