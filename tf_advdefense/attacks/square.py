@@ -101,7 +101,7 @@ def _propose(state, turn, settings):
     if norm == np.inf:
         return tf.clip_by_value(_corner(state, turn, draw, settings), *bounds)
     eta, starts = _moved(state, turn, draw, settings), turn == 0
-    # Tiles are rare, and cost as much as all the rest.
+    # Tiles are needed once in a restart only.
     eta = tf.cond(
         tf.reduce_any(starts),
         lambda: where(starts, _tiles(x, norm, draw), eta),
