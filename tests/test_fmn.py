@@ -126,8 +126,14 @@ def test_it_is_the_papers_algorithm(linear, norm):
     "message, hyper",
     [
         ("`norm` must be 2 or inf or 1 or 0. Received: norm=3.", {"norm": 3}),
-        ("`alpha_init` must be above 0. Received: alpha_init=0.0.", {"alpha_init": 0.0}),
-        ("`gamma_init` must be in (0, 1). Received: gamma_init=1.0.", {"gamma_init": 1.0}),
+        (
+            "`alpha_init` must be above 0. Received: alpha_init=0.0.",
+            {"alpha_init": 0.0},
+        ),
+        (
+            "`gamma_init` must be in (0, 1). Received: gamma_init=1.0.",
+            {"gamma_init": 1.0},
+        ),
     ],
 )
 def test_wrong_values_are_one_line(message, hyper):
