@@ -19,7 +19,7 @@ def linear_model(bend=None):
     lead = dense(keras.layers.Flatten()(images))
     lead = lead if bend is None else keras.layers.Lambda(bend)(lead)
     model = keras.Model(images, keras.layers.Concatenate()([-lead / 2, lead / 2]))
-    dense.set_weights([normal.reshape(-1, 1), -0.5 * np.sum(normal, keepdims=True)[0, 0]])
+    dense.set_weights([normal.reshape(-1, 1), -0.5 * normal.sum().reshape(1)])
     return model, normal
 
 

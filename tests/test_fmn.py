@@ -55,6 +55,19 @@ def test_what_is_fooled_already_and_what_cannot_be_stay(linear, norm):
     np.testing.assert_array_equal(fmn(blind, images, 0 * labels, **hyper), images)
 
 
+@pytest.mark.parametrize("norm", [2, np.inf, 1, 0])
+def test_neighbours_have_no_influence_in_any_norm(linear, norm):
+    model, normal = linear
+    images, labels = closed_forms.images_at(normal, np.linspace(0.05, 0.3, 4))
+    images = np.clip(images, 0, 1)
+    adv = fmn(model, images, labels, norm=norm, steps=20).numpy()
+    others = images * np.nan
+    others[2] = images[2]
+    other_adv = fmn(model, others, labels, norm=norm, steps=20).numpy()
+    np.testing.assert_array_equal(other_adv[2], adv[2])
+    assert np.any(adv[2] != images[2]) and np.all(np.isfinite(adv))
+
+
 def test_passes_are_the_steps_of_images_that_the_model_gets_right(linear):
     model, normal = linear
     images, labels = closed_forms.images_at(normal, np.full(10, 0.05))
@@ -113,8 +126,14 @@ def test_it_is_the_papers_algorithm(linear, norm):
     "message, hyper",
     [
         ("`norm` must be 2 or inf or 1 or 0. Received: norm=3.", {"norm": 3}),
-        ("`alpha_init` must be above 0. Received: alpha_init=0.0.", {"alpha_init": 0.0}),
-        ("`gamma_init` must be in (0, 1). Received: gamma_init=1.0.", {"gamma_init": 1.0}),
+        (
+            "`alpha_init` must be above 0. Received: alpha_init=0.0.",
+            {"alpha_init": 0.0},
+        ),
+        (
+            "`gamma_init` must be in (0, 1). Received: gamma_init=1.0.",
+            {"gamma_init": 1.0},
+        ),
     ],
 )
 def test_wrong_values_are_one_line(message, hyper):

@@ -69,7 +69,7 @@ def sparse_l1(
 
 
 def threshold_rank(grad_sparsity, x):
-    """The 0-based ascending rank of the smallest |gradient| to keep, int32 `[batch]`."""
+    """The 0-based ascending rank of the smallest |gradient| to keep, int32 `[n]`."""
     size = x.shape[1:].num_elements()
     if np.ndim(grad_sparsity):
         return _vector_rank(grad_sparsity, x, size)
