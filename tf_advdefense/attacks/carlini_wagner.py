@@ -19,9 +19,9 @@ the search; and the iterate that triggers the abort counts too.
 
 import tensorflow as tf
 
+from tf_advdefense.attacks import adam
 from tf_advdefense.attacks import constant_search
 from tf_advdefense.attacks.stages import Stages
-from tf_advdefense.attacks.stages import column
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import staged
 
@@ -38,13 +38,12 @@ def init(model_fn, x, y, seed, index, settings):
     return {
         "start": tf.atanh(0.999999 * (2 * unit - 1)),
         **constant_search.begin(x, y, settings),
-        **_adam_at_rest(x),
+        **_unmoved(x),
     }
 
 
-def _adam_at_rest(x):
-    zeros = tf.zeros_like(x)
-    return {"modifier": zeros, "moment": zeros, "square": zeros}
+def _unmoved(x):
+    return {"modifier": tf.zeros_like(x), **adam.at_rest(x)}
 
 
 @tf.function(autograph=False)
@@ -60,14 +59,17 @@ finish = constant_search.closest
 def _iterate(model_fn, state, settings):
     point, gradient = _evaluate(model_fn, state, settings)
     closest = (point["images"], point["distance"], point["success"])
+    rate = settings["learning_rate"]
+    step, moments = adam.step(state, gradient, state["iteration"] + 1, rate)
     new = {
         **state,
         **constant_search.record(state, *closest),
-        **_adam(state, gradient, settings),
+        **moments,
+        "modifier": state["modifier"] - step,
         "forwards": state["forwards"] + 1,
         "backwards": state["backwards"] + 1,
     }
-    restart = _adam_at_rest(state["image"])
+    restart = _unmoved(state["image"])
     return constant_search.settle(state, new, point["loss"], restart, settings)
 
 
@@ -86,20 +88,6 @@ def _evaluate(model_fn, state, settings):
         loss = penalty + distance
     point = {"images": images, "distance": distance, "loss": loss, "success": success}
     return point, tape.gradient(loss, modifier)
-
-
-def _adam(state, gradient, settings):
-    """One step of Adam (arXiv:1412.6980, the form at the end of section 2)."""
-    t = tf.cast(state["iteration"] + 1, tf.float32)
-    rate = settings["learning_rate"] * tf.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-    moment = 0.9 * state["moment"] + 0.1 * gradient
-    square = 0.999 * state["square"] + 0.001 * gradient**2
-    step = column(rate, moment) * moment / (tf.sqrt(square) + 1e-8)
-    return {
-        "moment": moment,
-        "square": square,
-        "modifier": state["modifier"] - step,
-    }
 
 
 @staged(norms=(2,), stages=Stages(init, advance, finish))

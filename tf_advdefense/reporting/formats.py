@@ -13,7 +13,11 @@ NONE = "–"
 
 ATTACKS = {
     "clean": "Clean", "fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "mim": "MIM",
-    "cw": "CW", "sparse_l1": "Sparse L1"}
+    "cw": "CW", "sparse_l1": "Sparse L1", "ead": "EAD", "jsma": "JSMA",
+    "deepfool": "DeepFool", "fmn": "FMN", "minimal_eps": "Minimal ε",
+    "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR", "apgd_t": "APGD-T", "fab_t": "FAB-T",
+    "autoattack": "AutoAttack", "square": "Square", "spsa": "SPSA", "noise": "Noise",
+    "spatial": "Rotation and shift", "hop_skip_jump": "HopSkipJump"}
 NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
 DEFENSES = {
     "none": "undefended", "": "undefended", "adversarial": "adversarial training",
