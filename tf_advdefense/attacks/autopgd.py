@@ -65,10 +65,18 @@ def init(model_fn, x, y, seed, index, settings, loss):
     state["forwards"] += settings["eot_iter"]
     state["fooled"] = losses.is_fooled(logits, y, settings["targeted"])
     state["done"] = state["fooled"]
-    if loss == "targeted_dlr":
+    if _is_towards_one(loss, settings):
         state.update(_choose_targets(logits, y, settings))
     zeros = tf.zeros_like(state["forwards"])
     return _begin_leg(state, zeros, zeros, settings)
+
+
+def _is_towards_one(loss, settings):
+    """Whether the loss has a class to leave and one to reach.
+
+    The untargeted ratio is constant, -1, in a target that comes third.
+    """
+    return loss == "targeted_dlr" or (loss == "dlr" and settings["targeted"])
 
 
 def _choose_targets(logits, y, settings):
@@ -178,7 +186,7 @@ def _climb(model_fn, state, settings, loss):
     """The logits, the loss and its gradient at each row's point."""
     labels, targeted = state["label"], settings["targeted"]
     loss_fn = losses.LOSSES.get(loss)
-    if loss == "targeted_dlr":
+    if _is_towards_one(loss, settings):
         order = tf.minimum(state["run"], _runs(state, settings) - 1)
         target = order // settings["n_restarts"]
         targets = tf.gather(state["targets"], target, batch_dims=1)
@@ -293,7 +301,8 @@ def apgd_dlr(
     """Auto-PGD on the difference of logits ratio, arXiv:2003.01690, section 4.1.
 
     Blind to the scale of the logits, which makes the cross-entropy's gradient vanish.
-    Needs three classes. The hyperparameters are those of `apgd_ce`.
+    Needs three classes. Targeted, the loss is that of `apgd_t`. The hyperparameters are
+    those of `apgd_ce`.
     """
     _check(norm, use_largereps)
 
@@ -313,8 +322,8 @@ def apgd_t(
     """Auto-PGD towards one wrong class after another, arXiv:2003.01690, section 4.2.
 
     The targets are the likeliest wrong classes of the clean image, at most all of them,
-    and any wrong class is a success. The loss is `losses.targeted_dlr`, which has a
-    form of its own for two and three classes, where the original has none. Targeted,
+    and any wrong class is a success. The loss is `losses.targeted_dlr`, which for two
+    and three classes, where the original has none, is a difference of logits. Targeted,
     there is one target, `y`, and the class left is the model's own. AutoAttack takes 5
     targets in L1. The other hyperparameters are those of `apgd_ce`.
     """

@@ -38,14 +38,14 @@ def targeted_dlr(labels, logits, targets):
     """The DLR loss towards one wrong class, Croce and Hein 2020, eq. 7.
 
     By how much the target's logit exceeds the label's, in units of the gap between the
-    first logit and the mean of the third and the fourth. Of three classes, the third
-    alone takes that mean's place; two classes have no unit but 1.
+    first logit and the mean of the third and the fourth. Below four classes the unit is
+    1: the gap to the third of three would cancel a target that comes last.
     """
-    top = tf.math.top_k(logits, min(4, logits.shape[-1])).values
     own, other = (tf.gather(logits, each, batch_dims=1) for each in (labels, targets))
-    if logits.shape[-1] < 3:
+    if logits.shape[-1] < 4:
         return other - own
-    return (other - own) / (top[:, 0] - tf.reduce_mean(top[:, 2:], axis=1) + 1e-12)
+    top = tf.math.top_k(logits, 4).values
+    return (other - own) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
 def _largest_other(labels, logits):
