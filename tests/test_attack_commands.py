@@ -1,0 +1,95 @@
+"""`bin/make_adv` and `bin/bench` with every attack, and the README's table of them."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+import binaries
+from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.attacks import ATTACKS, BUDGETS, make_attack
+from test_attack_contracts import QUICK
+
+README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
+NORMS = {np.inf: "Linf", 2: "L2", 1: "L1", 0: "L0", None: "none"}
+SETTINGS = {**QUICK, "jsma": {"gamma": 0.05}, "spatial": {"n_samples": 2}}
+
+
+@pytest.fixture(scope="module")
+def sets(path, tmp_path_factory):
+    """Output directory and each attack's result, on a linear model from elsewhere."""
+    outputs = tmp_path_factory.mktemp("attacks")
+    common = ["--dataset=digits", f"--output_dir={outputs}", "--batch_size=16",
+              "--num_examples=16", f"--model_path={path.elsewhere}"]
+    lines = [[*common, f"--attack={name}", "--attack_args=" + ",".join(
+        f"{key}={value}" for key, value in SETTINGS.get(name, {}).items())]
+        for name in ATTACKS]
+    return outputs, dict(zip(ATTACKS, binaries.run_each("make_adv", lines)))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_makes_a_set(sets, name):
+    outputs, results = sets
+    assert results[name].returncode == 0, results[name].stderr
+    adv = adversarial_sets.load_set(outputs, f"elsewhere-{name}-test")
+    request, examples = adv.config["request"], adversarial_sets.read_arrays(adv)
+    assert request["attack"] == name
+    assert request["params"].items() >= SETTINGS.get(name, {}).items()
+    assert 0 <= examples["image"].min() and examples["image"].max() <= 1
+    forwards, backwards = make_attack(
+        name, **{**BUDGETS.get(name, {}), **SETTINGS.get(name, {})}).passes
+    assert 0 < adv.config["forwards"] <= forwards
+    assert adv.config["backwards"] <= backwards
+    assert f"at most {forwards} forward" in results[name].stdout
+
+
+def test_two_runs_at_once_make_one_set(path):
+    common = [*path.common, "--attack=mim", "--num_examples=16"]
+    result = binaries.run("make_adv", *common,
+                          "--run=small_resnet,small_resnet-adversarial")
+    assert result.returncode == 0, result.stderr
+    adv = adversarial_sets.load_set(
+        path.outputs, "small_resnet_small_resnet-adversarial-mim-test")
+    request = adv.config["request"]
+    assert request["source"] == "small_resnet+small_resnet-adversarial"
+    assert request["source_model"] == "small_resnet+small_resnet"
+    assert len(request["source_sha256"].split("+")) == 2
+
+
+def test_bench_lists_each_attack_with_its_success(path):
+    result = binaries.run(
+        "bench", "--attacks", "--dataset=digits", "--batch_size=8", "--repeats=1",
+        "--only=fgsm,cw", f"--model_path={path.elsewhere}")
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["fgsm", "cw"]
+    assert [float(rows[0][-2]), float(rows[0][-1])] == [1, 1]
+    assert rows[1][3] == "100.0%" and rows[1][4] == "L2" and float(rows[1][5]) > 0
+
+
+def test_bench_times_attacks_on_trained_models_only():
+    result = binaries.run("bench", "--attacks")
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "Give --run=NAME or --model_path" in line
+
+
+def test_the_readme_lists_every_attack_as_the_registry_has_it():
+    rows = re.findall(r"(?m)^\| `(\w+)` \| (.*) \|$", README.read_text("utf-8"))
+    rows = {name: cells.split(" | ") for name, cells in rows if name in ATTACKS}
+    assert list(rows) == list(ATTACKS)
+    for name, (norms, kind, paper, passes, command) in rows.items():
+        attack = ATTACKS[name]
+        first, *others = re.findall(r"\w+", norms)
+        assert first == NORMS[attack.norm]
+        assert {first, *others} == {NORMS[norm] for norm in attack.function.norms}
+        assert kind == attack.kind and paper.endswith(attack.paper)
+        assert passes == "{:,} / {:,}".format(*attack.passes)
+        budget = BUDGETS.get(name)
+        if budget:
+            cost = make_attack(name, **budget).passes
+            assert command.strip().endswith("{:,} / {:,}".format(*cost))
+            assert all(f"{key}={value}" in command for key, value in budget.items())
+        else:
+            assert not command.strip()
