@@ -33,6 +33,7 @@ from tf_advdefense.attacks import autopgd_sparse
 from tf_advdefense.attacks import draws
 from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
@@ -88,7 +89,7 @@ def _choose_targets(logits, y, settings):
     return {"own": y, "targets": tf.cast(ranked[:, 1:], tf.int64)}
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings, loss):
     """Runs a block of iterations, of one input gradient each, or `eot_iter`."""
     span = max(1, _BLOCK // settings["eot_iter"])

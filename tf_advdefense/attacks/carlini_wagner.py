@@ -22,6 +22,7 @@ import tensorflow as tf
 from tf_advdefense.attacks import adam
 from tf_advdefense.attacks import constant_search
 from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import staged
 
@@ -46,7 +47,7 @@ def _unmoved(x):
     return {"modifier": tf.zeros_like(x), **adam.at_rest(x)}
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """Runs a block of iterations on every image; rows that are `done` keep theirs."""
     iterate = lambda state: _iterate(model_fn, state, settings)

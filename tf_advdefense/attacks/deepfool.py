@@ -18,6 +18,7 @@ from tf_advdefense.attacks.hyperplane import DUAL
 from tf_advdefense.attacks.hyperplane import length
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import select
 from tf_advdefense.attacks.stages import staged
@@ -42,7 +43,7 @@ def init(model_fn, x, y, seed, index, settings):
     return state
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """One iteration: a step to the nearest linearised boundary, and a look beyond it.
 

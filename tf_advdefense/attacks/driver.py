@@ -89,9 +89,9 @@ def _run_stages(model_fn, attack, batch, count, seed, settings, report):
 
 
 def _batch_sizes(batch_size):
-    """The shapes that are compiled: halves of the batch, down to 8 images, and none."""
-    halves = [batch_size >> k for k in range(batch_size.bit_length())]
-    return [0, batch_size] + [half for half in halves if half >= 8]
+    """Sixteenths of the batch, of 8 images or more, and none."""
+    sixteenths = {batch_size * k // 16 for k in range(1, 16)}
+    return [0, batch_size, *(size for size in sixteenths if size >= 8)]
 
 
 def _shrink(state, rows, size):

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_advdefense.attacks import constant_search
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import staged
 
@@ -27,7 +28,7 @@ def _at_the_image(x):
     return {"iterate": x, "ahead": x}
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """Runs a block of iterations on every image; rows that are `done` keep theirs."""
     iterate = lambda state: _iterate(model_fn, state, settings)

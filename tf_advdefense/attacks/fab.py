@@ -17,6 +17,7 @@ from tf_advdefense.attacks.hyperplane import length
 from tf_advdefense.attacks.hyperplane import to_hyperplane
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
@@ -48,7 +49,7 @@ def init(model_fn, x, y, seed, index, settings):
     return state
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """Runs a few iterations on every image; rows that are `done` keep their state."""
     return loop(lambda state: _iterate(model_fn, state, settings), state, _BLOCK)

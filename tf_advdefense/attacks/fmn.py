@@ -25,6 +25,7 @@ from tf_advdefense.attacks.balls import lengths
 from tf_advdefense.attacks.balls import project
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
@@ -51,7 +52,7 @@ def init(model_fn, x, y, seed, index, settings):
     }
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """Runs a block of steps on every image."""
     return loop(lambda state: _step(model_fn, state, settings), state, _SPAN)

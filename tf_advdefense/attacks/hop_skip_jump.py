@@ -17,6 +17,7 @@ from tf_advdefense.attacks import hop_skip_jump_phases as phases
 from tf_advdefense.attacks import hop_skip_jump_points as points
 from tf_advdefense.attacks.losses import is_fooled
 from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import staged
@@ -76,7 +77,7 @@ def _given_starts(x, settings):
     return tf.broadcast_to(starts, tf.shape(x))
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """Asks up to twenty questions about every image.
 

@@ -27,6 +27,7 @@ from tf_advdefense.attacks.gradient import mim
 from tf_advdefense.attacks.projected_gradient import pgd
 from tf_advdefense.attacks.sparse_l1 import sparse_l1
 from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import select
 from tf_advdefense.attacks.stages import staged
@@ -72,7 +73,7 @@ def _linear_distance(model_fn, x, y, targeted, norm):
     return losses.is_fooled(logits, y, targeted), tf.abs(lead) / slope
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """Tries one radius of every image."""
     adv = _attack(model_fn, state, settings)

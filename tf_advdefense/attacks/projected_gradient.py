@@ -32,6 +32,7 @@ from tf_advdefense.attacks.sparse_l1 import sparse_direction
 from tf_advdefense.attacks.sparse_l1 import threshold_rank
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import select
 from tf_advdefense.attacks.stages import staged
@@ -71,7 +72,7 @@ def finish(state, settings):
     return tf.where(tf.math.is_finite(state["best"]), state["best"], state["image"])
 
 
-@tf.function(autograph=False)
+@compiled
 def _restart(model_fn, state, nb_iter, settings):
     adv = _descend(model_fn, state, _start(state, settings), nb_iter, settings)
     new = {**state, "best": adv, "restart": state["restart"] + 1}

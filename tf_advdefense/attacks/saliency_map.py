@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
@@ -38,7 +39,7 @@ def init(model_fn, x, y, seed, index, settings):
     }
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """Runs a block of iterations on every image; rows that are `done` keep theirs."""
     return loop(lambda state: _iterate(model_fn, state, settings), state, _SPAN)

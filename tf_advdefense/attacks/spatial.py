@@ -18,6 +18,7 @@ from tf_advdefense.attacks.gradient_path import cross_entropy
 from tf_advdefense.attacks.draws import integer
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.stages import Stages
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
@@ -54,7 +55,7 @@ def _framed(x, border):
     return tf.pad(small, [[0, 0], [border, border], [border, border], [0, 0]])
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """A block of transformations."""
     return loop(lambda state: _try(model_fn, state, settings), state, _BLOCK)

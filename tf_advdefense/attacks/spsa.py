@@ -19,12 +19,11 @@ from tf_advdefense.attacks.draws import sign
 from tf_advdefense.attacks.draws import uniform
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
 from tf_advdefense.attacks.stages import staged
-
-_IMAGES = 256  # what the model sees at once, at most: more for batches above 128 only
 
 
 def init(model_fn, x, y, seed, index, settings):
@@ -42,7 +41,7 @@ def init(model_fn, x, y, seed, index, settings):
     }
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """One iteration, which takes a pass per sample."""
     return loop(lambda state: _iterate(model_fn, state, settings), state, 1)
@@ -85,27 +84,19 @@ def _project(eta, x, settings):
 def _estimate(model_fn, state, settings):
     """The loss's gradient: mean over signs r of `r (f(x + d r) - f(x - d r)) / 2 d`."""
     pairs, delta = _samples(settings) // 2, settings["delta"]
-    point, shape = state["image"] + state["eta"], tuple(state["image"].shape[1:])
-    at_once = _pairs_at_once(pairs, point.shape[0])
-    chunks = pairs // at_once
+    point, label = state["image"] + state["eta"], tf.tile(state["label"], [2])
+    shape, iteration = tuple(point.shape[1:]), 1 + state["iteration"]
 
-    def rows(values):
-        return tf.repeat(values, at_once, axis=0)
-
-    def add(chunk, total):
-        # A pair's signs do not depend on how many pairs there are at once.
-        pair = tf.tile(chunk * at_once + tf.range(at_once), tf.shape(point)[:1])
-        signs = sign(rows(state["keys"]), [1 + rows(state["iteration"]), pair], shape)
-        probes = [rows(point) + delta * signs, rows(point) - delta * signs]
-        labels = tf.tile(rows(state["label"]), [2])
-        loss, _ = _loss(model_fn, tf.concat(probes, axis=0), labels, settings)
-        up, down = tf.split(loss, 2)
+    # A pair at a time: the model sees twice the batch, whatever the samples.
+    def add(pair, total):
+        signs = sign(state["keys"], [iteration, pair], shape)
+        probes = tf.concat([point + delta * signs, point - delta * signs], axis=0)
+        up, down = tf.split(_loss(model_fn, probes, label, settings)[0], 2)
         slopes = column((up - down) / (2 * delta), signs) * signs
-        slopes = tf.reshape(slopes, [-1, at_once, *shape])
-        return chunk + 1, total + tf.reduce_sum(slopes, axis=1)
+        return pair + 1, total + slopes
 
     _, total = tf.while_loop(
-        lambda chunk, _: chunk < chunks, add, (0, tf.zeros_like(point))
+        lambda pair, _: pair < pairs, add, (0, tf.zeros_like(point))
     )
     # Where the model overflows, the image stays.
     return tf.where(tf.math.is_finite(total), total / pairs, 0.0)
@@ -114,12 +105,6 @@ def _estimate(model_fn, state, settings):
 def _samples(settings):
     """Probes per iteration; the mean over `spsa_iters` estimates is one of them all."""
     return settings["spsa_iters"] * settings["spsa_samples"]
-
-
-def _pairs_at_once(pairs, batch):
-    """The largest divisor of `pairs` whose probes of the batch the model may see."""
-    most = max(1, _IMAGES // (2 * batch)) if batch else 1
-    return max(divisor for divisor in range(1, most + 1) if pairs % divisor == 0)
 
 
 def passes(hyper):

@@ -26,6 +26,7 @@ from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.draws import sign
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
+from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
@@ -51,7 +52,7 @@ def init(model_fn, x, y, seed, index, settings):
     }
 
 
-@tf.function(autograph=False)
+@compiled
 def advance(model_fn, state, settings):
     """A block of queries."""
     return loop(lambda state: _query(model_fn, state, settings), state, _BLOCK)

@@ -5,7 +5,7 @@
         "Author 2016 (arXiv:...), algorithm 1."
 
 `init(model_fn, x, y, seed, index, settings)` makes the state, a dict of tensors with a
-row per image; `advance(model_fn, state, settings)`, compiled, runs a block of
+row per image; `advance(model_fn, state, settings)`, `compiled`, runs a block of
 iterations; `finish(state, settings)` reads the adversarial images off. A row never
 depends on another row, so rows can be dropped between two blocks, as `engine` does with
 those that are `done`. Every state has
@@ -51,6 +51,29 @@ def staged(norms, stages, **convention):
         return core
 
     return decorate
+
+
+def compiled(function):
+    """Decorates `function(model_fn, state, ...) -> state`: a trace for all batch sizes.
+
+    A trace per size would take seconds for a deep network, and allow few sizes.
+    """
+    traced = tf.function(function, autograph=False)
+
+    @functools.wraps(function)
+    def call(model_fn, state, *settings, **named):
+        rows = {
+            key: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+            for key, value in state.items()
+        }
+        # Once traced so, TensorFlow takes this trace for every call that fits it.
+        traced.get_concrete_function(model_fn, rows, *settings, **named)
+        new = traced(model_fn, state, *settings, **named)
+        for key, value in new.items():  # a loop around the call needs equal shapes
+            value.set_shape(state[key].shape)
+        return new
+
+    return call
 
 
 def run(stages, model_fn, x, y, seed, index, settings):
