@@ -148,7 +148,8 @@ def test_the_first_fooling_point_ends_an_images_work(name):
     images = middle_images(rng, 8)
     labels = np.argmax(model(images), axis=1)
     labels[:2] = (labels[:2] + 1) % 4  # wrong already
-    batch = engine.craft(model, make_attack(name, eps=0.3), images, labels, batch_size=8)
+    attack = make_attack(name, eps=0.3)
+    batch = engine.craft(model, attack, images, labels, batch_size=8)
     np.testing.assert_array_equal(batch["image"][:2], images[:2])
     np.testing.assert_array_equal(batch["forwards"][:2], 1)
     np.testing.assert_array_equal(batch["backwards"][:2], 0)

@@ -1,6 +1,6 @@
 """AutoAttack's robust accuracy against its authors' parts in PyTorch, on real images.
 
-AUTOATTACK_MODEL=MODEL.keras .venv/bin/python -m pytest -m real tests/test_real_autoattack.py
+    AUTOATTACK_MODEL=MODEL.keras .venv/bin/python -m pytest -m real -k autoattack
 
 with CIFAR-10 prepared in TFDS_DATA_DIR and the model that `golden/autoattack.json`
 names by its SHA-256; half an hour on one core.

@@ -19,7 +19,8 @@ that schedule. The file names the model by its SHA-256 and holds, per eps,
     robust    their positions after the last part
     alone     the robust images' number after each part on all; of Square, 1000 queries
 
-and is written anew after every part: the whole run takes about an hour on one core.
+and is written anew after every part, because the whole run takes hours on one core; the
+stored file holds as many parts as it had time for, first of all "1/255".
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient descent that chooses its own steps (Croce and Hein 2020).
+"""Auto-PGD: projected gradient descent that chooses its steps (Croce and Hein 2020).
 
     adv = apgd_ce(model, images, labels, eps=8 / 255)
     adv = apgd_t(model, images, labels, eps=0.5, norm=2, n_iter=50)
