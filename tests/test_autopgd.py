@@ -148,7 +148,8 @@ def test_the_first_fooling_point_ends_an_images_work(name):
     images = middle_images(rng, 8)
     labels = np.argmax(model(images), axis=1)
     labels[:2] = (labels[:2] + 1) % 4  # wrong already
-    batch = engine.craft(model, make_attack(name, eps=0.3), images, labels, batch_size=8)
+    attack = make_attack(name, eps=0.3)
+    batch = engine.craft(model, attack, images, labels, batch_size=8)
     np.testing.assert_array_equal(batch["image"][:2], images[:2])
     np.testing.assert_array_equal(batch["forwards"][:2], 1)
     np.testing.assert_array_equal(batch["backwards"][:2], 0)
@@ -196,13 +197,14 @@ def test_wider_balls_count_for_nothing_by_themselves():
     labels = np.argmax(model(images), axis=1)
     lead = np.abs(np.diff(model(images).numpy()))[:, 0]
     needed = lead / np.max(np.abs(weights[:, 1] - weights[:, 0]))
-    eps = float(np.median(needed))
-    attack = make_attack("apgd_t", eps=eps, norm=1, use_largereps=True, n_iter=60)
-    batch = engine.craft(model, attack, images, labels, batch_size=16)
-    assert np.all(batch["l1"] <= eps * (1 + 1e-5))
-    fooled = batch["prediction"] != labels
-    assert np.all(fooled[needed < 0.7 * eps]) and not np.any(fooled[needed > eps])
-    assert np.any(needed < 0.7 * eps) and np.any((needed > eps) & (needed < 3 * eps))
+    # The smaller radius fools none, but three times as much would fool them all.
+    for eps, expected in ((1.5 * needed.max(), True), (0.9 * needed.min(), False)):
+        attack = make_attack(
+            "apgd_t", eps=float(eps), norm=1, use_largereps=True, n_iter=60
+        )
+        batch = engine.craft(model, attack, images, labels, batch_size=16)
+        assert np.all(batch["l1"] <= eps * (1 + 1e-5))
+        np.testing.assert_array_equal(batch["prediction"] != labels, expected)
 
 
 def test_a_targets_turn_comes_by_its_rank():

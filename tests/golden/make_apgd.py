@@ -57,7 +57,7 @@ autopgd_base.L0_norm = lambda eta: (torch.abs(eta) > 1e-6).flatten(1).sum(dim=1)
 
 
 def corrected(base):
-    """The original class, but for the loss that its first checkpoint takes for f(x_0)."""
+    """The original class, but for what its first checkpoint takes for f(x_0)."""
 
     class Corrected(base):
         def check_oscillation(self, x, j, k, y5, k3=0.75):

@@ -19,7 +19,9 @@ that schedule. The file names the model by its SHA-256 and holds, per eps,
     robust    their positions after the last part
     alone     the robust images' number after each part on all; of Square, 1000 queries
 
-and is written anew after every part: the whole run takes about an hour on one core.
+and is written anew after every part, because the whole run takes hours on one core; a
+part that the file holds already is not run again, so that the script can be stopped and
+continued.
 """
 
 import argparse
@@ -85,6 +87,10 @@ def main():
     with torch.no_grad():
         clean = torch.nonzero(model(images).argmax(dim=1) == labels)[:, 0]
     results = {"model_sha256": digest, "images": len(images)}
+    if FILE.exists():
+        stored = json.loads(FILE.read_text())
+        assert stored.items() >= results.items(), "made with other inputs: remove it"
+        results = stored
 
     def record(result, group, name, rows):
         result.setdefault(group, {})[name] = len(rows)
@@ -92,15 +98,19 @@ def main():
         print(time.strftime("%H:%M:%S"), group, name, len(rows), flush=True)
 
     for text, eps in EPS.items():
-        rows = clean
-        results[text] = result = {"clean": len(clean)}
+        result = results.setdefault(text, {"clean": len(clean)})
+        rows = torch.tensor(result.get("robust", clean.tolist()))
         for name, attack in make_attacks(model, eps, n_queries=5000).items():
-            rows = still_robust(model, attack, images, labels, rows, eps)
-            result["robust"] = rows.tolist()
-            record(result, "sequence", name, rows)
+            if name not in result.get("sequence", {}):
+                rows = still_robust(model, attack, images, labels, rows, eps)
+                result["robust"] = rows.tolist()
+                record(result, "sequence", name, rows)
+    for text, eps in EPS.items():
+        result = results[text]
         for name, attack in make_attacks(model, eps, n_queries=1000).items():
-            alone = still_robust(model, attack, images, labels, clean, eps)
-            record(result, "alone", name, alone)
+            if name not in result.get("alone", {}):
+                alone = still_robust(model, attack, images, labels, clean, eps)
+                record(result, "alone", name, alone)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient descent that chooses its own steps (Croce and Hein 2020).
+"""Auto-PGD: projected gradient descent that chooses its steps (Croce and Hein 2020).
 
     adv = apgd_ce(model, images, labels, eps=8 / 255)
     adv = apgd_t(model, images, labels, eps=0.5, norm=2, n_iter=50)
@@ -18,8 +18,11 @@ makes a run, but for L1 with its schedule of radii.
 
 Different from the original code: at the first checkpoint, the first step's loss is
 compared with the start's (there, with a row of zeros); the loss and the class are means
-over `eot_iter` passes, as the gradient is (there, those of the last pass); an image
-that is not fooled comes back as its best point (there, as itself).
+over `eot_iter` passes, as the gradient is (there, those of the last pass); a run ends
+at its first fooling point (there, goes on to the last iteration and keeps the last
+one); an image that is not fooled comes back as its best point (there, as itself); and
+the schedule of radii in L1 begins at the projection of the image plus noise (there, the
+image is added twice).
 """
 
 import functools

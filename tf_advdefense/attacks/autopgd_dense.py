@@ -19,7 +19,7 @@ def intervals(n_iter):
 
 
 def start(keys, run, x, radius, settings):
-    """A random point of the sphere, by rows; of Linf, one with a corner's entry."""
+    """A random point of the sphere around each image, cut to the box."""
     if settings["norm"] == np.inf:
         noise = 2 * draws.uniform(keys, run, x.shape[1:]) - 1
     else:
