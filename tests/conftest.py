@@ -1,6 +1,10 @@
 """The README's path on `digits`, run once with tiny models for all who need it."""
 
 import collections
+import fcntl
+import json
+import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -55,7 +59,29 @@ def save_other_model(path):
 @pytest.fixture(scope="session")
 def path(tmp_path_factory):
     """The finished outputs, and each command's result by name."""
-    root = tmp_path_factory.mktemp("path")
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # made once for all processes of the test run
+    stored = root / "path.json"
+    with open(root / "path.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stored.exists():
+            made = make_path(root / "path")
+            kept = {name: vars(result) for name, result in made.results.items()
+                    if isinstance(result, subprocess.CompletedProcess)}
+            others = {name: result for name, result in made.results.items()
+                      if name not in kept}
+            stored.write_text(json.dumps([*map(str, (made.outputs, made.elsewhere)),
+                                          made.common, kept, others]))
+    outputs, elsewhere, common, kept, others = json.loads(stored.read_text())
+    results = {name: subprocess.CompletedProcess(**result)
+               for name, result in kept.items()}
+    results |= {name: tuple(result) for name, result in others.items()}
+    return Path(pathlib.Path(outputs), common, pathlib.Path(elsewhere), results)
+
+
+def make_path(root):
+    root.mkdir()
     outputs = root / "outputs"
     common = [*COMMON, f"--output_dir={outputs}"]
     elsewhere = save_other_model(root / "elsewhere.keras")

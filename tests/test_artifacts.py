@@ -381,7 +381,7 @@ def some_arrays():
 def test_results_come_back_as_they_were_saved(tmp_path):
     results_format.save_results(tmp_path, some_results(), some_arrays())
     results, arrays = results_format.load_results(tmp_path)
-    assert results == {"format": 1, **some_results()}
+    assert results == {"format": results_format.FORMAT, **some_results()}
     assert set(arrays) == set(some_arrays())
     for key, expected in some_arrays().items():
         np.testing.assert_array_equal(arrays[key], expected)
@@ -422,8 +422,8 @@ def test_no_field_is_forgotten(tmp_path, entries, field):
 
 
 def test_results_of_another_format(tmp_path):
-    files.write_json(tmp_path / "results.json", {"format": 2})
-    with pytest.raises(ValueError, match="must be of format 1. Received: 2") as error:
+    files.write_json(tmp_path / "results.json", {"format": 1})
+    with pytest.raises(ValueError, match="must be of format 2. Received: 1") as error:
         results_format.load_results(tmp_path)
     one_line(error)
 

@@ -120,7 +120,7 @@ EXPORT = [
     ("missing report", ["--run=small_resnet", "--report_dir={models}"],
      ["results.json", "bin/report"]),
     ("other results", ["--run=small_resnet", "--report_dir={models}/report"],
-     ["format 1", "Received: 0", "bin/report"]),
+     ["format 2", "Received: 0", "bin/report"]),
 ]
 CASES = {"train": TRAIN, "make_adv": MAKE_ADV, "report": REPORT, "export": EXPORT}
 
@@ -225,7 +225,7 @@ def test_a_data_set_that_cannot_be_downloaded(tmp_path):
     started = time.monotonic()
     result = binaries.run("train", "--model=resnet50", f"--output_dir={tmp_path}/out",
                           env={**os.environ, **nowhere})
-    assert time.monotonic() - started < 60  # 15 s, but for a busy machine.
+    assert time.monotonic() - started < 15
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     for remedy in ("--data_dir", "--dataset=folder:PATH", "--dataset=digits"):
