@@ -125,7 +125,7 @@ def test_sets_that_fit():
         ("adversarial", {"a": config(), "b": config("vgg")}, "a set crafted on vgg"),
         ("ensemble", {"a": config()}, "only sets of resnet50.*--run=alexnet"),
         ("ensemble", {"a": config("vgg"), "b": config(split="test")}, "test images.*b"),
-        ("ensembel", {}, "Unknown defence 'ensembel'. Known: none, adversarial, ens"),
+        ("ensembel", {}, "Unknown defence 'ensembel'. Did you mean 'ensemble'"),
     ],
 )
 def test_refusals(name, sets, message):

@@ -26,7 +26,8 @@ class AdversarialTrainer(keras.Model):
 
     Args:
       classifier: `keras.Model` from images in [0, 1] to logits.
-      defense: `defense(model, batch) -> (loss, clean_logits)`; see `defenses`.
+      defense: `defense(model, batch) -> (loss, clean_logits)`; see `defenses`. Where
+        it has the parts `craft` and `loss`, they are called apart.
     """
 
     def __init__(self, classifier, defense):
@@ -50,8 +51,12 @@ class AdversarialTrainer(keras.Model):
     def train_step(self, batch):
         """One update of the classifier on one batch of clean and adversarial images."""
         variables = self.classifier.trainable_variables
+        defense = self.defense
+        if getattr(defense, "craft", None) is not None:
+            # Outside the tape, which would record every iteration of the attack.
+            batch, defense = defense.craft(self.classifier, batch), defense.loss
         with tf.GradientTape() as tape:
-            loss, clean_logits = self.defense(self.classifier, batch)
+            loss, clean_logits = defense(self.classifier, batch)
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         return self._update(loss, batch["label"], clean_logits)

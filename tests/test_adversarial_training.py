@@ -1,0 +1,338 @@
+"""Adversarial training on the fly: against plain training, NumPy and the attacks."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_advdefense import attacks
+from tf_advdefense import defenses
+from tf_advdefense import optimizers
+from tf_advdefense import training
+from tf_advdefense.checkpoints import Checkpoint
+from tf_advdefense.datasets import Split
+from tf_advdefense.datasets import pipeline
+from tf_advdefense.defenses import DEFENSES
+from tf_advdefense.defenses import forward
+
+SHAPE, CLASSES = (6, 6, 3), 4
+BATCH, STEPS = 8, 3
+CRAFTING = [name for name, entry in DEFENSES.items() if entry.craft]
+crafting = pytest.mark.parametrize("name", CRAFTING)
+
+
+def make_model(seed=0):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Conv2D(4, 3, strides=2, use_bias=False),
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.ReLU(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(CLASSES, bias_initializer="normal"),
+        ]
+    )
+
+
+def make_linear(seed=0):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
+    )
+
+
+def make_split(size=BATCH * STEPS + 1, seed=0):
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (size, *SHAPE), dtype=np.uint8)
+    return Split(images, random.integers(0, CLASSES, size), np.arange(size))
+
+
+def batches(epochs=1, first=0, seed=0):
+    return pipeline.training_batches(
+        make_split(), batch_size=BATCH, epochs=epochs, seed=seed, initial_epoch=first
+    )
+
+
+def make_trainer(defense, model=None):
+    model = model or make_model()
+    trainer = training.AdversarialTrainer(model, defense)
+    trainer.compile(
+        optimizer=optimizers.make_optimizer(
+            model, steps=100, optimizer="sgd", learning_rate=0.05,
+            schedule="constant", weight_decay=1e-3,
+        )
+    )
+    return trainer
+
+
+def trained(name, **hyper):
+    trainer = make_trainer(defenses.make_defense(name, **hyper))
+    trainer.fit(batches(), steps_per_epoch=STEPS, shuffle=False, verbose=0)
+    return trainer.classifier.get_weights()
+
+
+@pytest.fixture
+def batch():
+    return next(iter(batches()))
+
+
+def statistics_of(model):
+    norm = model.layers[1]
+    return np.concatenate([norm.moving_mean, norm.moving_variance])
+
+
+# === Equal to plain training ===
+
+
+@pytest.mark.parametrize(
+    "name, hyper",
+    [
+        ("fgsm_at", {"eps": 0.0}),
+        ("fgsm_at", {"eps": 0.0, "statistics": "clean"}),
+        ("fgsm_at", {"eps": 0.0, "statistics": "adversarial"}),
+        ("pgd_at", {"eps": 0.0}),
+        ("pgd_at", {"eps": 0.0, "craft_bn": "training"}),
+        ("trades", {"beta": 0.0}),
+    ],
+)
+def test_equals_plain_training(name, hyper):
+    for one, other in zip(trained(name, **hyper), trained("none"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_differs_from_plain_training():
+    plain = trained("none")
+    for name in CRAFTING:
+        assert not np.allclose(trained(name)[0], plain[0], rtol=0, atol=1e-6), name
+
+
+# === BatchNorm ===
+
+
+@pytest.mark.parametrize("craft_bn", forward.CRAFT_BN)
+@crafting
+def test_crafting_updates_nothing(name, craft_bn, batch):
+    model = make_model()
+    before = [variable.numpy() for variable in model.variables]
+    craft = defenses.make_defense(name, craft_bn=craft_bn).craft
+    tf.function(lambda: craft(model, batch), autograph=False)()
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+@crafting
+def test_one_pass_updates_the_statistics(name, batch, monkeypatch):
+    passes = []
+
+    def spy(model, images):
+        passes.append(model)
+        return forward.frozen_pass(model, images)
+
+    for module in (forward, defenses.adversarial_training):
+        monkeypatch.setattr(module, "updating_pass", spy)
+    model = make_model()
+    before = statistics_of(model)
+    defenses.make_defense(name)(model, batch)
+    assert len(passes) == 1
+    # And no other pass does.
+    np.testing.assert_array_equal(statistics_of(model), before)
+
+
+@pytest.mark.parametrize("statistics", forward.STATISTICS)
+def test_the_named_images_update_the_statistics(statistics, batch):
+    clean, adversarial = batch["image"], 1 - batch["image"]
+    model, reference = make_model(), make_model()
+    logits = forward.both_passes(model, clean, adversarial, statistics)
+    joint = tf.concat([clean, adversarial], 0)
+    images = {"joint": joint, "clean": clean, "adversarial": adversarial}[statistics]
+    expected = reference(images, training=True)
+    np.testing.assert_allclose(statistics_of(model), statistics_of(reference))
+    found = {"joint": tf.concat(logits, 0), "clean": logits[0], "adversarial": logits[1]}
+    np.testing.assert_allclose(found[statistics], expected, atol=1e-6)
+    if statistics == "clean":
+        own = make_model()(adversarial, training=True)
+        np.testing.assert_allclose(logits[1], own, atol=1e-6)
+
+
+def test_crafting_with_the_statistics_of_the_batch(batch):
+    model = make_model()
+    frozen = forward.crafting_model(model, "training")
+    assert forward.crafting_model(model, "training") is frozen
+    expected = make_model()(batch["image"], training=True)
+    np.testing.assert_allclose(frozen(batch["image"]), expected, atol=1e-6)
+    one, other = (
+        defenses.make_defense("pgd_at", craft_bn=mode).craft(model, batch)["adv_image"]
+        for mode in forward.CRAFT_BN
+    )
+    assert not np.allclose(one, other)
+
+
+# === What is crafted ===
+
+
+@crafting
+def test_crafted_images_are_in_the_ball_and_the_box(name, batch):
+    defense = defenses.make_defense(name, eps=0.1)
+    adv = defense.craft(make_model(), batch)["adv_image"].numpy()
+    distance = np.abs(adv - batch["image"])
+    assert 0.05 < distance.max() <= 0.1 + 1e-6
+    assert 0 <= adv.min() and adv.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["pgd", "mim", "apgd_dlr"])
+def test_pgd_at_is_the_attack_on_the_current_weights(name, batch):
+    steps = {"n_iter" if name == "apgd_dlr" else "nb_iter": 3}
+    defense = defenses.make_defense("pgd_at", attack=name, **steps)
+    model = make_model()
+    found = tf.function(lambda: defense.craft(model, batch), autograph=False)()
+    attack = attacks.make_attack(
+        name, **{k: v for k, v in defense.hyper.items()
+                 if k in attacks.ATTACKS[name].hyper})
+    assert attack.hyper["eps"] == 8 / 255
+    expected = attack(model, batch["image"], batch["label"], index=batch["draw"])
+    np.testing.assert_allclose(found["adv_image"], expected, atol=1e-6)
+    loss, logits = defense(model, batch)
+    np.testing.assert_allclose(logits, make_model()(expected, training=True), atol=1e-5)
+    own = keras.losses.sparse_categorical_crossentropy(batch["label"], logits, True)
+    np.testing.assert_allclose(loss, np.mean(own), rtol=1e-5)
+
+
+def test_fgsm_at_leaves_the_predicted_labels(batch):
+    model = make_model()
+    guessed = {**batch, "label": tf.argmax(model(batch["image"], training=False), 1)}
+    assert np.any(guessed["label"] != batch["label"])
+    predicted, true = (
+        defenses.make_defense("fgsm_at", labels=labels) for labels in ("predicted", "true")
+    )
+    adv = predicted.craft(model, batch)["adv_image"]
+    np.testing.assert_array_equal(adv, true.craft(model, guessed)["adv_image"])
+    assert np.any(adv != true.craft(model, batch)["adv_image"])
+
+
+def test_random_starts_depend_on_the_draw(batch):
+    model = make_model()
+    for name in ("pgd_at", "trades"):
+        craft = defenses.make_defense(name).craft
+        one = craft(model, batch)["adv_image"]
+        np.testing.assert_array_equal(one, craft(model, batch)["adv_image"])
+        # The image's draw, and nobody else's, decides.
+        draw = tf.concat([batch["draw"][:-1], [7]], 0)
+        other = craft(model, {**batch, "draw": draw})["adv_image"]
+        np.testing.assert_array_equal(one[:-1], other[:-1])
+        assert np.any(one[-1] != other[-1])
+
+
+def test_draws_of_batches():
+    def draws(**settings):
+        return np.concatenate([b["draw"] for b in batches(**settings)])
+
+    both = draws(epochs=2)
+    assert len(set(both)) == 2 * BATCH * STEPS
+    np.testing.assert_array_equal(draws(epochs=2, first=1), both[BATCH * STEPS :])
+    assert not set(both) & set(draws(seed=1))
+
+
+def test_trades_against_numpy(batch):
+    model = make_linear()
+    beta, defense = 2.5, defenses.make_defense("trades", beta=2.5)
+    adv = defense.craft(model, batch)["adv_image"].numpy()
+    loss, logits = defense.loss(model, {**batch, "adv_image": adv})
+
+    def log_softmax(images):
+        z = model(images).numpy().astype(np.float64)
+        return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+    p, q = log_softmax(batch["image"]), log_softmax(adv)
+    divergence = np.sum(np.exp(p) * (p - q), -1)
+    own = p[np.arange(BATCH), batch["label"]]
+    expected = -own.mean() + beta * divergence.mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    # Steps up the divergence: larger than at random corners of the ball.
+    corners = np.random.default_rng(0).choice([-0.031, 0.031], (100, BATCH, *SHAPE))
+    for corner in corners:
+        other = log_softmax(np.clip(batch["image"] + corner, 0, 1).astype(np.float32))
+        assert np.mean(np.sum(np.exp(p) * (p - other), -1)) < divergence.mean()
+
+
+# === The training step ===
+
+
+def test_crafting_is_not_recorded():
+    class Defense:
+        def craft(self, model, batch):
+            return {**batch, "image": batch["image"] * model.trainable_variables[0][0]}
+
+        def loss(self, model, batch):
+            return tf.reduce_mean(batch["image"]), model(batch["image"])
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Dense(3)])
+    trainer = make_trainer(Defense(), model)
+    with pytest.raises(ValueError, match="No gradients provided"):
+        trainer.train_step(next(iter(batches())))
+
+
+@pytest.mark.parametrize("name", ["pgd_at"])
+def test_resumed_equals_uninterrupted(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "restore_best", lambda self: None)
+
+    def run(directory, stop_after=None):
+        def on_epoch(done, logs):
+            if done == stop_after:
+                raise KeyboardInterrupt
+
+        trainer = make_trainer(defenses.make_defense(name, nb_iter=2))
+        training.train(
+            trainer, lambda first: batches(3, first), steps_per_epoch=STEPS, epochs=3,
+            validation=training.validation_batches(make_split(8, seed=1)),
+            directory=tmp_path / directory, resume=True, on_epoch=on_epoch,
+        )
+        return trainer.classifier.get_weights()
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", stop_after=1)
+    for one, other in zip(whole, run("cut"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# === Hyperparameters ===
+
+
+def test_published_defaults():
+    pgd = defenses.make_defense("pgd_at").hyper
+    assert (pgd["eps"], pgd["eps_iter"], pgd["nb_iter"]) == (8 / 255, 2 / 255, 10)
+    assert pgd["attack"] == "pgd" and pgd["rand_init"]
+    assert defenses.make_defense("pgd_at", dataset="mnist").hyper["eps"] == 0.3
+    trades = defenses.make_defense("trades", dataset="digits").hyper
+    assert (trades["eps"], trades["eps_iter"], trades["beta"]) == (0.031, 0.007, 6.0)
+    fgsm = defenses.make_defense("fgsm_at", eps=0.1).hyper
+    assert (fgsm["eps"], fgsm["labels"], fgsm["adv_weight"]) == (0.1, "predicted", 0.5)
+
+
+@pytest.mark.parametrize(
+    "name, hyper, message",
+    [
+        ("pgd_at", {"nb_itre": 3}, "no hyperparameter 'nb_itre'. Did you mean 'nb_iter'"),
+        ("trades", {"betta": 3}, "'trades' has no .*Did you mean 'beta'.*Known: eps, "),
+        ("none", {"eps": 0.1}, "'none' has no hyperparameter 'eps'.*Known: temperature"),
+        ("pgd_at", {"attack": "pdg"}, "Unknown attack 'pdg'. Did you mean 'pgd'"),
+        ("trades", {"attack": "pgd"}, "=trades takes no other attack.*=pgd"),
+        ("pgd_at", {"eps": 8}, r"`eps` must be in \[0, 1\].*Write 8/255"),
+        ("trades", {"eps": 8}, "`eps` must be at least 0 and at most 1. Received: eps=8"),
+        ("trades", {"beta": -1}, "`beta` must be at least 0. Received: beta=-1"),
+        ("trades", {"beta": None}, "`beta` must be at least 0. Received: beta=None"),
+        ("pgd_at", {"adv_weight": 0}, "above 0 and at most 1. Received: adv_weight=0"),
+        ("pgd_at", {"nb_iter": 0}, "`nb_iter` must be .*from 1 on"),
+        ("trades", {"nb_iter": "x"}, "`nb_iter` must be a value like its default, 10"),
+        ("fgsm_at", {"labels": "hard"}, "`labels` must be true or predicted.*'hard'"),
+        ("trades", {"statistics": "both"}, "must be joint or clean or adversarial"),
+        ("pgd_at", {"craft_bn": "eval"}, "`craft_bn` must be inference or training"),
+        ("none", {"temperature": 0}, "`temperature` must be above 0. .*temperature=0"),
+    ],
+)
+def test_refusals(name, hyper, message):
+    with pytest.raises(ValueError, match=message) as error:
+        defenses.make_defense(name, **hyper)
+    assert "\n" not in str(error.value)
