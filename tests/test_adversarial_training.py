@@ -14,10 +14,16 @@ from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.defenses import DEFENSES
 from tf_advdefense.defenses import forward
+from tf_advdefense.defenses import free
+from tf_advdefense.defenses.hyperparameters import keywords
+from tf_advdefense.defenses.robust_validation import RobustValidation
 
 SHAPE, CLASSES = (6, 6, 3), 4
 BATCH, STEPS = 8, 3
-CRAFTING = [name for name, entry in DEFENSES.items() if entry.craft]
+QUICK = {"multi_norm": dict(nb_iter_linf=2, nb_iter_l2=2, nb_iter_l1=2)}
+CRAFTING = [
+    name for name, entry in DEFENSES.items() if "craft_bn" in keywords(entry.craft)
+]
 crafting = pytest.mark.parametrize("name", CRAFTING)
 
 
@@ -67,7 +73,7 @@ def make_trainer(defense, model=None):
 
 
 def trained(name, **hyper):
-    trainer = make_trainer(defenses.make_defense(name, **hyper))
+    trainer = make_trainer(defenses.make_defense(name, **{**QUICK.get(name, {}), **hyper}))
     trainer.fit(batches(), steps_per_epoch=STEPS, shuffle=False, verbose=0)
     return trainer.classifier.get_weights()
 
@@ -94,6 +100,10 @@ def statistics_of(model):
         ("pgd_at", {"eps": 0.0}),
         ("pgd_at", {"eps": 0.0, "craft_bn": "training"}),
         ("trades", {"beta": 0.0}),
+        ("fast_at", {"eps": 0.0}),
+        ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0}),
+        ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0, "mix": "avg"}),
+        ("free_at", {"eps": 0.0, "parts": {"perturbation": free.perturbation(BATCH, SHAPE)}}),
     ],
 )
 def test_equals_plain_training(name, hyper):
@@ -101,10 +111,10 @@ def test_equals_plain_training(name, hyper):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
-def test_differs_from_plain_training():
-    plain = trained("none")
-    for name in CRAFTING:
-        assert not np.allclose(trained(name)[0], plain[0], rtol=0, atol=1e-6), name
+@crafting
+def test_an_example_differs_from_its_image(name, batch):
+    found = defenses.make_defense(name, **QUICK.get(name, {})).craft(make_model(), batch)
+    assert np.mean(np.abs(found["adv_image"] - batch["image"])) > 1e-3
 
 
 # === BatchNorm ===
@@ -115,7 +125,7 @@ def test_differs_from_plain_training():
 def test_crafting_updates_nothing(name, craft_bn, batch):
     model = make_model()
     before = [variable.numpy() for variable in model.variables]
-    craft = defenses.make_defense(name, craft_bn=craft_bn).craft
+    craft = defenses.make_defense(name, craft_bn=craft_bn, **QUICK.get(name, {})).craft
     tf.function(lambda: craft(model, batch), autograph=False)()
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
@@ -133,7 +143,7 @@ def test_one_pass_updates_the_statistics(name, batch, monkeypatch):
         monkeypatch.setattr(module, "updating_pass", spy)
     model = make_model()
     before = statistics_of(model)
-    defenses.make_defense(name)(model, batch)
+    defenses.make_defense(name, **QUICK.get(name, {}))(model, batch)
     assert len(passes) == 1
     # And no other pass does.
     np.testing.assert_array_equal(statistics_of(model), before)
@@ -173,10 +183,13 @@ def test_crafting_with_the_statistics_of_the_batch(batch):
 
 @crafting
 def test_crafted_images_are_in_the_ball_and_the_box(name, batch):
-    defense = defenses.make_defense(name, eps=0.1)
+    radius = {"eps_linf" if name == "multi_norm" else "eps": 0.1}
+    defense = defenses.make_defense(name, **radius, **QUICK.get(name, {}))
     adv = defense.craft(make_model(), batch)["adv_image"].numpy()
     distance = np.abs(adv - batch["image"])
-    assert 0.05 < distance.max() <= 0.1 + 1e-6
+    assert distance.max() > 0.05
+    if name != "multi_norm":
+        assert distance.max() <= 0.1 + 1e-6
     assert 0 <= adv.min() and adv.max() <= 1
 
 
@@ -212,7 +225,7 @@ def test_fgsm_at_leaves_the_predicted_labels(batch):
 
 def test_random_starts_depend_on_the_draw(batch):
     model = make_model()
-    for name in ("pgd_at", "trades"):
+    for name in ("pgd_at", "trades", "fast_at"):
         craft = defenses.make_defense(name).craft
         one = craft(model, batch)["adv_image"]
         np.testing.assert_array_equal(one, craft(model, batch)["adv_image"])
@@ -255,6 +268,212 @@ def test_trades_against_numpy(batch):
         assert np.mean(np.sum(np.exp(p) * (p - other), -1)) < divergence.mean()
 
 
+def test_fast_at_against_a_closed_form(batch):
+    # The gradient's sign of a linear model of two classes is that of its weights.
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    pair = {**batch, "label": batch["label"] % 2}
+    eps, step = 0.2, 0.25
+    craft = defenses.make_defense("fast_at", eps=eps, eps_iter=step).craft
+    adv = craft(model, pair)["adv_image"].numpy()
+    x = batch["image"].numpy()
+    kernel = np.asarray(model.layers[1].kernel)
+    towards = np.sign(kernel[:, 1] - kernel[:, 0])
+    direction = np.where(pair["label"].numpy()[:, None] == 0, towards, -towards)
+    direction = direction.reshape(x.shape)
+    # From a start in [-eps, eps] on, cut where that would leave the box.
+    inside = (eps < x) & (x < 1 - eps)
+    moved = ((adv - x) * direction)[inside]
+    assert moved.min() >= step - eps - 1e-6 and moved.max() <= eps + 1e-6
+    # Of a uniform start, the share above eps - step reaches the edge of the ball.
+    at_edge = np.mean(np.isclose(moved, eps, atol=1e-6))
+    assert at_edge == pytest.approx(step / (2 * eps), abs=0.06)
+    assert defenses.make_defense("fast_at").hyper["eps_iter"] == 10 / 255
+
+
+@pytest.mark.parametrize("mix", ["max", "avg"])
+def test_multi_norm_against_the_three_attacks(mix, batch):
+    model, eps = make_model(), {"eps_linf": 0.05, "eps_l2": 0.4, "eps_l1": 1.5}
+    defense = defenses.make_defense("multi_norm", mix=mix, **eps, **QUICK["multi_norm"])
+    found = defense.craft(model, batch)
+    each = np.stack([
+        attacks.make_attack(
+            "pgd", norm=norm, eps=radius, eps_iter=step, nb_iter=2, rand_init=True,
+            loss="margin",
+        )(model, batch["image"], batch["label"], index=batch["draw"])
+        for norm, radius, step in (
+            (np.inf, 0.05, 2.5 * 0.05 / 2), (2, 0.4, 2.5 * 0.4 / 2), (1, 1.5, 2.0))
+    ])
+    if mix == "avg":
+        np.testing.assert_allclose(found["adv_image"], each.reshape(-1, *SHAPE))
+        np.testing.assert_array_equal(found["adv_label"], np.tile(batch["label"], 3))
+        return
+    losses = [keras.losses.sparse_categorical_crossentropy(
+        batch["label"], model(adv, training=False), True) for adv in each]
+    worst = np.argmax(losses, 0)
+    assert len(set(worst)) > 1
+    np.testing.assert_allclose(found["adv_image"], each[worst, np.arange(BATCH)])
+
+
+# === Free adversarial training ===
+
+
+def test_free_at_replays_the_published_loop(batch):
+    eps, rate, replays = 0.1, 0.05, 3
+    delta = free.perturbation(BATCH, SHAPE)
+    defense = defenses.make_defense("free_at", eps=eps, parts={"perturbation": delta})
+    assert defense.hyper == {"eps": eps, "replays": 8}
+    (variable,) = defense.variables
+    trainer = training.AdversarialTrainer(make_model(), defense)
+    trainer.compile(optimizer=keras.optimizers.SGD(rate))
+    repeated = tf.data.Dataset.from_tensors(batch).repeat(replays)
+    trainer.fit(repeated, shuffle=False, verbose=0)
+
+    model, moved = make_model(), tf.zeros([BATCH, *SHAPE])
+    for _ in range(replays):
+        with tf.GradientTape() as tape:
+            adv = tf.clip_by_value(batch["image"] + moved, 0, 1)
+            tape.watch(adv)
+            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(
+                batch["label"], model(adv, training=True), True))
+        gradient, *gradients = tape.gradient(loss, [adv, *model.trainable_variables])
+        for weight, value in zip(model.trainable_variables, gradients, strict=True):
+            weight.assign_sub(rate * value)
+        moved = tf.clip_by_value(moved + eps * tf.sign(gradient), -eps, eps)
+    assert np.mean(np.isclose(variable, moved)) > 0.99
+    for one, other in zip(trainer.classifier.weights, model.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+def test_batches_come_as_often_as_replayed():
+    once = list(batches(epochs=2))
+    again = list(pipeline.training_batches(
+        make_split(), batch_size=BATCH, epochs=2, seed=0, replays=3))
+    assert len(again) == 3 * len(once)
+    for i, one in enumerate(again):
+        np.testing.assert_array_equal(one["image"], once[i // 3]["image"])
+
+
+# === Distillation ===
+
+
+def one_hot_teacher():
+    """Knows the label from the first pixel, with certainty."""
+    teacher = make_linear()
+    kernel = np.zeros_like(teacher.layers[1].kernel)
+    kernel[0] = [0, 1e4, 2e4, 3e4]
+    teacher.layers[1].set_weights([kernel, -1e4 * np.arange(CLASSES) ** 2 / 6])
+    return teacher
+
+
+def test_distillation_of_a_one_hot_teacher_at_1_is_cross_entropy(batch):
+    teacher = one_hot_teacher()
+    answers = tf.argmax(teacher(batch["image"]), 1)
+    assert len(set(answers.numpy())) > 1
+    model = make_linear()
+    loss, logits = defenses.make_defense(
+        "distillation", temperature=1.0, parts={"teacher": teacher})(model, batch)
+    expected, _ = defenses.make_defense("none")(model, {**batch, "label": answers})
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_array_equal(logits, model(batch["image"]))
+
+
+def test_distillation_against_numpy(batch):
+    teacher, student, temperature = make_linear(1), make_linear(2), 7.0
+    loss, _ = defenses.make_defense(
+        "distillation", temperature=temperature, parts={"teacher": teacher},
+    )(student, batch)
+
+    def probabilities(model):
+        z = model(batch["image"]).numpy().astype(np.float64) / temperature
+        return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+
+    expected = -np.sum(probabilities(teacher) * np.log(probabilities(student)), -1)
+    np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+    # The teacher's own loss, at the same temperature.
+    loss, _ = defenses.make_defense("none", temperature=temperature)(teacher, batch)
+    own = probabilities(teacher)[np.arange(BATCH), batch["label"]]
+    np.testing.assert_allclose(loss, -np.log(own).mean(), rtol=1e-5)
+
+
+# === The guard against catastrophic overfitting ===
+
+
+def guarded(directory, spoilt, stop_after=None, max_drop=0.2):
+    """A training whose weights change sign in the epochs `spoilt`; all epochs' weights."""
+
+    def spoil(epoch, logs):
+        if epoch in spoilt:
+            kernel = model.layers[1].kernel
+            kernel.assign(-kernel)
+
+    split = make_coloured(64)
+    model = make_linear()
+    trainer = make_trainer(defenses.make_defense("fast_at", eps=0.05), model)
+    weights, callbacks = [], []
+
+    def validation(checkpoint):
+        callback = RobustValidation(checkpoint, split, eps=0.05, max_drop=max_drop)
+        measure = callback._accuracy
+        callback._accuracy = lambda: (spoil(len(checkpoint.history), None), measure())[1]
+        callbacks.append(callback)
+        return callback
+
+    def on_epoch(done, logs):
+        weights.append(model.get_weights()[0])
+        if done == stop_after:
+            raise KeyboardInterrupt
+
+    def data(first):
+        return pipeline.training_batches(
+            split, batch_size=16, epochs=5, seed=0, initial_epoch=first, augment=False)
+
+    history = training.train(
+        trainer, data, steps_per_epoch=4, epochs=5, directory=directory, resume=True,
+        validation=training.validation_batches(split), robust_validation=validation,
+        on_epoch=on_epoch,
+    )
+    return history, weights, model.get_weights()[0]
+
+
+def make_coloured(size):
+    """Four classes told apart by a colour, plainly."""
+    labels = np.arange(size) % CLASSES
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], np.uint8)
+    images = np.broadcast_to(colours[labels][:, None, None], (size, *SHAPE)).copy()
+    return Split(images, labels, np.arange(size))
+
+
+def test_the_guard_fires_and_rolls_back(tmp_path, capsys):
+    history, weights, last = guarded(tmp_path / "whole", spoilt=[2])
+    assert len(history) == 2 and history[-1]["val_pgd_accuracy"] > 0.5
+    scores = [row["val_pgd_accuracy"] for row in history]
+    np.testing.assert_array_equal(last, weights[int(np.argmax(scores))])
+    said = capsys.readouterr().out
+    assert "Catastrophic overfitting in epoch 3: accuracy under PGD fell from" in said
+    assert "Back to epoch 2, where the training ends." in said
+    state = np.load(tmp_path / "whole" / "checkpoints" / "state.npz")
+    np.testing.assert_array_equal(state["classifier/0"], weights[1])
+    # Interrupted before, it fires at the same epoch.
+    with pytest.raises(KeyboardInterrupt):
+        guarded(tmp_path / "cut", spoilt=[2], stop_after=1)
+    again, _, end = guarded(tmp_path / "cut", spoilt=[2])
+    assert again == history
+    np.testing.assert_array_equal(end, last)
+
+
+def test_the_guard_lets_sound_trainings_be(tmp_path):
+    history, _, _ = guarded(tmp_path / "sound", spoilt=[])
+    assert len(history) == 5
+    history, weights, last = guarded(tmp_path / "unguarded", spoilt=[4], max_drop=None)
+    assert len(history) == 5 and history[-1]["val_pgd_accuracy"] < 0.5
+    # The best epoch is that of the best accuracy under PGD.
+    best = int(np.argmax([row["val_pgd_accuracy"] for row in history]))
+    np.testing.assert_array_equal(last, weights[best])
+
+
 # === The training step ===
 
 
@@ -273,7 +492,7 @@ def test_crafting_is_not_recorded():
         trainer.train_step(next(iter(batches())))
 
 
-@pytest.mark.parametrize("name", ["pgd_at"])
+@pytest.mark.parametrize("name", ["pgd_at", "free_at"])
 def test_resumed_equals_uninterrupted(name, tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "restore_best", lambda self: None)
 
@@ -282,7 +501,9 @@ def test_resumed_equals_uninterrupted(name, tmp_path, monkeypatch):
             if done == stop_after:
                 raise KeyboardInterrupt
 
-        trainer = make_trainer(defenses.make_defense(name, nb_iter=2))
+        hyper = {"nb_iter": 2} if name == "pgd_at" else {
+            "parts": {"perturbation": free.perturbation(BATCH, SHAPE)}}
+        trainer = make_trainer(defenses.make_defense(name, **hyper))
         training.train(
             trainer, lambda first: batches(3, first), steps_per_epoch=STEPS, epochs=3,
             validation=training.validation_batches(make_split(8, seed=1)),
@@ -329,6 +550,13 @@ def test_published_defaults():
         ("fgsm_at", {"labels": "hard"}, "`labels` must be true or predicted.*'hard'"),
         ("trades", {"statistics": "both"}, "must be joint or clean or adversarial"),
         ("pgd_at", {"craft_bn": "eval"}, "`craft_bn` must be inference or training"),
+        ("distillation", {}, "=distillation needs a teacher. .*Give --teacher"),
+        ("free_at", {}, "=free_at needs a perturbation"),
+        ("none", {"parts": {"teacher": None}}, "=none takes no teacher.*--teacher"),
+        ("distillation", {"temperature": -1.0, "parts": {"teacher": None}},
+         "`temperature` must be above 0. Received: temperature=-1.0"),
+        ("multi_norm", {"mix": "msd"}, "`mix` must be max or avg. Received: mix='msd'"),
+        ("multi_norm", {"eps": 0.1}, "no hyperparameter 'eps'. Did you mean 'eps_l"),
         ("none", {"temperature": 0}, "`temperature` must be above 0. .*temperature=0"),
     ],
 )

@@ -38,7 +38,8 @@ def num_adversarial(batch_size, adv_fraction):
 
 
 def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augment=True,
-                     adversarial=None, adv_fraction=0.5, augment_adv=True):
+                     adversarial=None, adv_fraction=0.5, augment_adv=True,
+                     replays=1):
     """Batches of epochs `initial_epoch` to `epochs` - 1, one after the other.
 
     Args:
@@ -52,6 +53,7 @@ def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augmen
         them with probability proportional to its weight.
       adv_fraction: share of each batch that is adversarial.
       augment_adv: flip and crop of the adversarial images.
+      replays: how often each batch comes, in a row.
 
     Returns:
       A `tf.data.Dataset` of {"image", "label", "draw"} and, where `adversarial` is
@@ -71,7 +73,11 @@ def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augmen
         return tf.data.Dataset.zip(clean, adv).map(lambda a, b: {**a, **b})
 
     batches = map(one_epoch, range(initial_epoch, epochs))
-    return functools.reduce(lambda a, b: a.concatenate(b), batches).prefetch(2)
+    batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
+    if replays > 1:
+        batches = batches.flat_map(
+            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(replays))
+    return batches.prefetch(2)
 
 
 def _clean_epoch(source, steps, size, seed, epoch, augmented):

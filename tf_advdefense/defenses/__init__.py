@@ -9,83 +9,23 @@ defence that trains on no clean images returns its adversarial ones' logits inst
 
 A defence that crafts has two parts, `defense.craft(model, batch) -> batch`, which the
 training step runs outside its gradient tape, and `defense.loss`. To add a defence,
-write them in a file here and add a line to `DEFENSES`.
+write them in a file here and add a line to `registry.DEFENSES`.
 """
 
-import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
 
+import tensorflow as tf
+
+from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.contract import defaults as attack_defaults
 from tf_advdefense.attacks.contract import nearest
-from tf_advdefense.attacks import ATTACKS
-from tf_advdefense.defenses import adversarial_training
 from tf_advdefense.defenses import hyperparameters
-from tf_advdefense.defenses import sets as sets_
-from tf_advdefense.defenses import trades
-from tf_advdefense.defenses.given_images import mixed
-from tf_advdefense.defenses.given_images import plain
+from tf_advdefense.defenses import sets as adversarial_sets
+from tf_advdefense.defenses.given_images import plain  # noqa: F401
+from tf_advdefense.defenses.registry import DEFENSES
 from tf_advdefense.defenses.sets import set_weights  # noqa: F401
-from tf_advdefense.defenses.sets import sources
-
-
-@dataclasses.dataclass(frozen=True)
-class Defense:
-    """A registry entry.
-
-    Attributes:
-      loss: `loss(model, batch, *, ...) -> (loss, clean_logits)`; the keyword-only
-        arguments of it and of `craft` are the hyperparameters.
-      check_sources: whose adversarial sets it takes; None: none.
-      summary: a line with its source.
-      craft: None, or `craft(model, batch, *, ...) -> batch`, run outside the tape.
-      attack: None, or the name of the attack that `craft` is given.
-      published: name of a data set to the hyperparameters published for it; those of
-        "cifar10" hold for data sets without an entry.
-    """
-
-    loss: Callable
-    check_sources: Callable | None
-    summary: str
-    craft: Callable | None = None
-    attack: str | None = None
-    published: dict = dataclasses.field(default_factory=lambda: {"cifar10": {}})
-
-
-DEFENSES = {
-    "none": Defense(plain, None, "clean images only"),
-    "adversarial": Defense(
-        mixed, sets_.same_architecture,
-        "clean images mixed with pre-generated examples of the same architecture "
-        "(Goodfellow et al. 2015, arXiv:1412.6572, with static examples)"),
-    "ensemble": Defense(
-        mixed, sets_.other_architecture,
-        "clean images mixed with pre-generated examples of other source models, one "
-        "source per batch (Tramer et al. 2018, arXiv:1705.07204)"),
-    "fgsm_at": Defense(
-        adversarial_training.adversarial_loss, None,
-        "every image clean and with FGSM on the current weights, labels predicted "
-        "(Goodfellow et al. 2015, arXiv:1412.6572)",
-        adversarial_training.against_current, "fgsm",
-        {"cifar10": dict(eps=8 / 255, labels="predicted", adv_weight=0.5),
-         "mnist": dict(eps=0.25, labels="predicted", adv_weight=0.5)}),
-    "pgd_at": Defense(
-        adversarial_training.adversarial_loss, None,
-        "PGD examples of the current weights instead of the images (Madry et al. 2018, "
-        "arXiv:1706.06083)",
-        adversarial_training.against_current, "pgd",
-        {"cifar10": dict(eps=8 / 255, eps_iter=2 / 255, nb_iter=10, rand_init=True),
-         "mnist": dict(eps=0.3, eps_iter=0.01, nb_iter=40, rand_init=True)}),
-    "trades": Defense(
-        trades.trades_loss, None,
-        "clean loss plus beta times the divergence of predictions within eps (Zhang et "
-        "al. 2019, arXiv:1901.08573)",
-        trades.most_divergent, None,
-        {"cifar10": dict(eps=0.031, eps_iter=0.007, nb_iter=10, beta=6.0),
-         "mnist": dict(eps=0.3, eps_iter=0.01, nb_iter=40, beta=1.0)}),
-}
 
 
 def make_defense(name, *, dataset="cifar10", attack=None, parts=None, **hyper):
@@ -95,12 +35,13 @@ def make_defense(name, *, dataset="cifar10", attack=None, parts=None, **hyper):
       name: a key of `DEFENSES`.
       dataset: whose published hyperparameters are the defaults.
       attack: name of another attack to craft with, for a defence that takes one.
-      parts: what is no number: {"teacher": model}.
+      parts: what is no number, for `needed_parts`: {"teacher": model}.
       **hyper: hyperparameters of the defence and of its attack.
 
     Returns:
       A function with the attributes `craft` and `loss`, whose composition it is
-      (`craft` is None where nothing is crafted), and `hyper`, all hyperparameters.
+      (`craft` is None where nothing is crafted), `hyper`, all hyperparameters, and
+      `variables`, what a checkpoint must hold of it.
 
     Raises:
       ValueError: in one line, for unknown names, or values out of range.
@@ -113,9 +54,12 @@ def make_defense(name, *, dataset="cifar10", attack=None, parts=None, **hyper):
     attack = _attack(name, attack, published, hyper, optional)
     own = {**optional, **_only(published, optional), **_only(hyper, optional)}
     hyperparameters.check(own, optional)
-    given = {**own, **(parts or {}), **({"attack": attack} if attack else {})}
-    _check_parts(name, known, given)
-    return _bound(entry, given, {**own, **_described(attack)})
+    parts = parts or {}
+    _check_parts(name, parts)
+    given = {**own, **parts, "attack": attack}
+    defense = _bound(entry, given, {**own, **_described(attack)})
+    defense.variables = [p for p in parts.values() if isinstance(p, tf.Variable)]
+    return defense
 
 
 def _attack(name, chosen, published, hyper, own):
@@ -142,11 +86,23 @@ def _only(values, names):
     return {key: value for key, value in values.items() if key in names}
 
 
-def _check_parts(name, known, given):
-    missing = [key for key in known if key not in given]
-    if missing:
-        raise ValueError(f"--defense={name} needs a {missing[0]}. Received: none. "
-                         f"Give --{missing[0]}.")
+def needed_parts(name):
+    """Names of what a defence needs beside hyperparameters, such as "teacher"."""
+    entry = _entry(name)
+    known = hyperparameters.keywords(entry.craft, entry.loss)
+    return [key for key, default in known.items()
+            if default is inspect.Parameter.empty and key != "attack"]
+
+
+def _check_parts(name, parts):
+    for part in needed_parts(name):
+        if part not in parts:
+            raise ValueError(f"--defense={name} needs a {part}. Received: none. "
+                             f"Give --{part}.")
+    for part in parts:
+        if part not in needed_parts(name):
+            raise ValueError(f"--defense={name} takes no {part}. Received: --{part}. "
+                             "Choose another --defense.")
 
 
 def _described(attack):
@@ -165,6 +121,16 @@ def _bound(entry, given, hyper):
 
     defense.craft, defense.loss, defense.hyper = craft, loss, hyper
     return defense
+
+
+def training_settings(name):
+    """Optimizer settings and epochs that are part of a defence; of most, none."""
+    return dict(_entry(name).training)
+
+
+def max_drop(name):
+    """The fall of accuracy under PGD that ends a training, or None."""
+    return _entry(name).max_drop
 
 
 def needs_sets(name):
@@ -197,8 +163,8 @@ def check_sets(name, *, model_name, dataset, image_shape, sets):
             f"--defense={name} needs adversarial sets. Received: no --adv_data. Craft "
             "one with bin/make_adv --attack=fgsm --split=train and name it.")
     for set_name, config in sets.items():
-        sets_.check_set(set_name, config, dataset, image_shape)
-    entry.check_sources(model_name, sources(sets).values())
+        adversarial_sets.check_set(set_name, config, dataset, image_shape)
+    entry.check_sources(model_name, adversarial_sets.sources(sets).values())
 
 
 def _entry(name):

@@ -77,11 +77,12 @@ def adversarial_loss(model, batch, *, adv_weight=1.0, statistics="joint"):
       statistics: of BatchNorm, see `forward.both_passes`.
 
     Returns:
-      (loss, clean logits, or at weight 1 those of the adversarial images instead).
+      (loss, clean logits, or at weight 1 those of the first n adversarial images).
     """
     if adv_weight == 1:
         logits = updating_pass(model, batch["adv_image"])
-        return cross_entropy(batch["adv_label"], logits), logits
+        size = tf.shape(batch["label"])[0]
+        return cross_entropy(batch["adv_label"], logits), logits[:size]
     clean, adversarial = both_passes(
         model, batch["image"], batch["adv_image"], statistics)
     loss = ((1 - adv_weight) * cross_entropy(batch["label"], clean)

@@ -8,11 +8,13 @@ from tf_advdefense.attacks.contract import check_kind
 from tf_advdefense.attacks.contract import nearest
 from tf_advdefense.defenses import adversarial_training
 from tf_advdefense.defenses import forward
+from tf_advdefense.defenses import multi_norm
 
 CHOICES = {
     "craft_bn": forward.CRAFT_BN,
     "statistics": forward.STATISTICS,
     "labels": adversarial_training.LABELS,
+    "mix": multi_norm.MIXES,
 }
 # Least value, whether it is allowed itself, and greatest value.
 RANGES = {
@@ -21,6 +23,9 @@ RANGES = {
     "adv_weight": (0, False, 1),
     "eps": (0, True, 1),
     "eps_iter": (0, True, 1),
+    "eps_linf": (0, True, 1),
+    "eps_l2": (0, True, math.inf),
+    "eps_l1": (0, True, math.inf),
 }
 
 
