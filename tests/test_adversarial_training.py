@@ -178,6 +178,19 @@ def test_crafting_with_the_statistics_of_the_batch(batch):
     assert not np.allclose(one, other)
 
 
+def test_a_frozen_pass_draws_no_dropout():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Dropout(0.5)])
+    images = tf.ones([BATCH, *SHAPE])
+    before = [variable.numpy() for variable in model.variables]
+    dropped = forward.frozen_pass(model, images)
+    assert 0 < np.mean(dropped == 0) < 1 and before
+    np.testing.assert_array_equal(model.variables[0], before[0])
+    # So it has the mask of the next pass.
+    np.testing.assert_array_equal(forward.updating_pass(model, images), dropped)
+    assert np.any(model.variables[0] != before[0])
+
+
 # === What is crafted ===
 
 
@@ -209,6 +222,11 @@ def test_pgd_at_is_the_attack_on_the_current_weights(name, batch):
     np.testing.assert_allclose(logits, make_model()(expected, training=True), atol=1e-5)
     own = keras.losses.sparse_categorical_crossentropy(batch["label"], logits, True)
     np.testing.assert_allclose(loss, np.mean(own), rtol=1e-5)
+
+
+def test_the_norm_is_the_attacks():
+    for attack, norm in (("pgd", np.inf), ("sparse_l1", 1)):
+        assert defenses.make_defense("pgd_at", attack=attack).hyper["norm"] == norm
 
 
 def test_fgsm_at_leaves_the_predicted_labels(batch):

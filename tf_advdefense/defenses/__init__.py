@@ -106,7 +106,9 @@ def _check_parts(name, parts):
 
 
 def _described(attack):
-    return {"attack": attack.name, **attack.hyper} if attack else {}
+    if attack is None:
+        return {}
+    return {"attack": attack.name, "norm": attack.norm, **attack.hyper}
 
 
 def _bound(entry, given, hyper):
