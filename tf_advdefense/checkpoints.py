@@ -2,8 +2,8 @@
 
 `keras.callbacks.BackupAndRestore` loses the data position and Dropout's seed state.
 Here a checkpoint is all variables of the classifier (they include seed generators),
-of the optimizer and of the defence, the plateau's state and the history, in one `.npz` without
-pickle, replaced atomically at the end of each epoch.
+of the optimizer and of the defence, the plateau's state and the history, in one `.npz`
+without pickle, replaced atomically at the end of each epoch.
 """
 
 import csv

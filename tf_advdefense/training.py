@@ -109,7 +109,8 @@ def train(trainer, batches, *, steps_per_epoch, epochs, validation, directory,
             batches(first), validation_data=validation, initial_epoch=first,
             epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[*scoring, checkpoint, _CostNotice((epochs - first) * steps_per_epoch),
+            callbacks=[*scoring, checkpoint,
+                       _CostNotice((epochs - first) * steps_per_epoch),
                        keras.callbacks.TensorBoard(
                            str(directory / "logs"), write_graph=False)])
     checkpoint.restore_best()

@@ -92,7 +92,8 @@ def _clean_epoch(source, steps, size, seed, epoch, augmented):
         if augmented:
             image = augment_images(image, _batch_seed(seed, epoch, step, _CLEAN))
         draw = tf.random.stateless_uniform(
-            [size], _batch_seed(seed + _DRAW, epoch, step, _CLEAN), None, None, tf.int64)
+            [size], _batch_seed(seed + _DRAW, epoch, step, _CLEAN), minval=None,
+            maxval=None, dtype=tf.int64)
         return {"image": image, "label": tf.gather(labels, index), "draw": draw}
 
     return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2)

@@ -16,7 +16,7 @@ from tf_advdefense.defenses.given_images import cross_entropy
 
 
 def perturbation(batch_size, image_shape):
-    """The perturbation before the first step: zero, a place for each image of a batch."""
+    """The perturbation before the first step: zero, for each place of a batch."""
     return tf.Variable(tf.zeros([batch_size, *image_shape]), name="perturbation")
 
 
