@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_advdefense import defenses
 from tf_advdefense.defenses import DEFENSES
+from tf_advdefense.defenses import free
 
 SHAPE = (4, 4, 3)
 losses = pytest.mark.parametrize("name", DEFENSES)
@@ -76,8 +77,13 @@ def test_mixed_is_the_mean_over_both_in_one_pass(name, batch):
 @losses
 def test_loss_has_gradients(name, batch):
     model = make_model()
+    everything = {
+        "teacher": make_model(),
+        "perturbation": free.perturbation(5, SHAPE),
+    }
+    parts = {part: everything[part] for part in defenses.needed_parts(name)}
     with tf.GradientTape() as tape:
-        loss, logits = defenses.make_defense(name)(model, batch)
+        loss, logits = defenses.make_defense(name, parts=parts)(model, batch)
     gradients = tape.gradient(loss, model.trainable_variables)
     assert loss.shape == () and logits.shape == (5, 3)
     assert all(np.isfinite(g).all() and np.any(g) for g in gradients)
@@ -125,7 +131,7 @@ def test_sets_that_fit():
         ("adversarial", {"a": config(), "b": config("vgg")}, "a set crafted on vgg"),
         ("ensemble", {"a": config()}, "only sets of resnet50.*--run=alexnet"),
         ("ensemble", {"a": config("vgg"), "b": config(split="test")}, "test images.*b"),
-        ("ensembel", {}, "Unknown defence 'ensembel'. Known: none, adversarial, ens"),
+        ("ensembel", {}, "Unknown defence 'ensembel'. Did you mean 'ensemble'"),
     ],
 )
 def test_refusals(name, sets, message):

@@ -61,6 +61,7 @@ def one_update(model, optimizer):
         ("cosine", [0.1, *(0.05 * (1 + math.cos(math.pi * p)) for p in (0.1, 0.2)),
                     0.05 * (1 + math.cos(math.pi * 0.6)), 0.0]),
         ("onecycle", [0.0, 0.05, 0.1, 0.05, 0.0]),
+        ("cyclic", [0.0, 0.02, 0.04, 0.08, 0.0]),
     ],
 )
 def test_schedule_at_start_climb_peak_middle_and_end(model, schedule, expected):

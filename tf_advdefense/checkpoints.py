@@ -1,9 +1,9 @@
 """Exact checkpoints: a resumed training ends with the uninterrupted one's weights.
 
 `keras.callbacks.BackupAndRestore` loses the data position and Dropout's seed state.
-Here a checkpoint is all variables of the classifier (they include seed generators)
-and of the optimizer, the plateau's state and the history, in one `.npz` without
-pickle, replaced atomically at the end of each epoch.
+Here a checkpoint is all variables of the classifier (they include seed generators),
+of the optimizer and of the defence, the plateau's state and the history, in one `.npz`
+without pickle, replaced atomically at the end of each epoch.
 """
 
 import csv
@@ -26,22 +26,29 @@ class Checkpoint(keras.callbacks.Callback):
       directory: of the run.
       plateau: an `optimizers.Plateau`, or None.
       on_epoch: None, or called with (epochs done, logs) after each checkpoint.
+
+    Attributes:
+      history: a dict per epoch.
+      score: the logs' entry that is largest in the best epoch.
     """
 
     def __init__(self, trainer, directory, plateau=None, on_epoch=None):
         super().__init__()
+        self.score = "val_accuracy"
         self._trainer, self._plateau, self._on_epoch = trainer, plateau, on_epoch
         self._directory = pathlib.Path(directory)
         self.history = []
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._trainer.stop_training:  # A guard went back to the last checkpoint.
+            return
         if not math.isfinite(logs["loss"]):
             raise ValueError(
                 f"Training must keep a finite loss. Received: {logs['loss']} in epoch "
                 f"{epoch + 1}. Start again with a lower --learning_rate and "
                 "--overwrite.")
         rate = float(keras.ops.convert_to_numpy(self._trainer.optimizer.learning_rate))
-        better = all(logs["val_accuracy"] > row["val_accuracy"] for row in self.history)
+        better = all(logs[self.score] > row[self.score] for row in self.history)
         self.history.append({"epoch": epoch + 1, "learning_rate": rate,
                              **{key: float(value) for key, value in logs.items()}})
         if self._plateau is not None:
@@ -71,7 +78,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _variables(self):
         return {"classifier": self._trainer.classifier.variables,
-                "optimizer": self._trainer.optimizer.variables}
+                "optimizer": self._trainer.optimizer.variables,
+                "defense": getattr(self._trainer.defense, "variables", ())}
 
     def _meta(self):
         return json.dumps({"history": self.history,

@@ -45,10 +45,26 @@ def _onecycle(peak, steps):
         0.0, max(1, steps - climb), warmup_target=peak, warmup_steps=climb)
 
 
+@keras.saving.register_keras_serializable("tf_advdefense")
+class _Triangle(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from zero to the peak in the middle of the run and back (Smith 2017)."""
+
+    def __init__(self, peak, steps):
+        self.peak, self.steps = peak, steps
+
+    def __call__(self, step):
+        middle = self.steps / 2
+        distance = keras.ops.abs(keras.ops.cast(step, "float32") - middle)
+        return self.peak * keras.ops.maximum(1 - distance / middle, 0.0)
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps}
+
+
 # Functions of (peak rate, total steps). `plateau` starts constant and is lowered
 # by `Plateau` at the end of epochs.
 SCHEDULES = {"onecycle": _onecycle, "cosine": _cosine, "plateau": _constant,
-             "constant": _constant}
+             "constant": _constant, "cyclic": _Triangle}
 
 
 def _sgd(rate, weight_decay):

@@ -26,7 +26,8 @@ class AdversarialTrainer(keras.Model):
 
     Args:
       classifier: `keras.Model` from images in [0, 1] to logits.
-      defense: `defense(model, batch) -> (loss, clean_logits)`; see `defenses`.
+      defense: `defense(model, batch) -> (loss, clean_logits)`; see `defenses`. Where
+        it has the parts `craft` and `loss`, they are called apart.
     """
 
     def __init__(self, classifier, defense):
@@ -50,8 +51,12 @@ class AdversarialTrainer(keras.Model):
     def train_step(self, batch):
         """One update of the classifier on one batch of clean and adversarial images."""
         variables = self.classifier.trainable_variables
+        defense = self.defense
+        if getattr(defense, "craft", None) is not None:
+            # Outside the tape, which would record every iteration of the attack.
+            batch, defense = defense.craft(self.classifier, batch), defense.loss
         with tf.GradientTape() as tape:
-            loss, clean_logits = self.defense(self.classifier, batch)
+            loss, clean_logits = defense(self.classifier, batch)
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         return self._update(loss, batch["label"], clean_logits)
@@ -70,7 +75,7 @@ class AdversarialTrainer(keras.Model):
 
 
 def train(trainer, batches, *, steps_per_epoch, epochs, validation, directory,
-          plateau=None, resume=False, on_epoch=None):
+          plateau=None, resume=False, on_epoch=None, robust_validation=None):
     """Fit a compiled trainer, with checkpoints, logs and the best epoch at the end.
 
     Args:
@@ -83,22 +88,29 @@ def train(trainer, batches, *, steps_per_epoch, epochs, validation, directory,
       plateau: an `optimizers.Plateau`, or None.
       resume: continue from `checkpoints/`, if there is one.
       on_epoch: called with (epochs done, logs) after each checkpoint.
+      robust_validation: None, or a function from the `Checkpoint` to a callback that
+        scores epochs; see `defenses.robust_validation`.
 
     Returns:
       The epochs' history as a list of dicts. The classifier holds the weights of the
-      epoch with the best clean validation accuracy (the first of equals).
+      epoch with the best validation accuracy (the first of equals): clean, or under
+      PGD where there is a `robust_validation`.
 
     Raises:
       ValueError: the loss stopped being finite.
     """
     checkpoint = Checkpoint(trainer, directory, plateau, on_epoch)
+    scoring = [robust_validation(checkpoint)] if robust_validation else []
+    for callback in scoring:
+        checkpoint.score = callback.score
     first = checkpoint.restore() if resume else 0
     if first < epochs:
         trainer.fit(
             untuned(batches(first)), validation_data=untuned(validation),
             initial_epoch=first, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[checkpoint, _CostNotice((epochs - first) * steps_per_epoch),
+            callbacks=[*scoring, checkpoint,
+                       _CostNotice((epochs - first) * steps_per_epoch),
                        keras.callbacks.TensorBoard(
                            str(directory / "logs"), write_graph=False)])
     checkpoint.restore_best()

@@ -105,14 +105,14 @@ def check_hyper(attack, hyper):
                 f"`{attack.__name__}` has no hyperparameter {name!r}. "
                 f"{nearest(name, known)}Known: {', '.join(known)}."
             )
-        _check_kind(name, value, known[name])
+        check_kind(name, value, known[name])
     values = {**known, **hyper}
     _check_ball(attack, values.get("eps"), values.get("norm", attack.norms[0]))
     if hasattr(attack, "check"):
         attack.check(**values)
 
 
-def _check_kind(name, value, default):
+def check_kind(name, value, default):
     """Values are of their default's kind; None stands for any but a text."""
     if isinstance(default, str | bool):
         fits = isinstance(value, type(default))

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 _PAD = 4  # Pixels; the usual padding of CIFAR-10's random crop.
 _CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
+_DRAW = 2**32  # Above all seeds: a stream apart from the augmentation's.
 
 
 def steps_per_epoch(split, batch_size):
@@ -37,7 +38,8 @@ def num_adversarial(batch_size, adv_fraction):
 
 
 def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augment=True,
-                     adversarial=None, adv_fraction=0.5, augment_adv=True):
+                     adversarial=None, adv_fraction=0.5, augment_adv=True,
+                     replays=1):
     """Batches of epochs `initial_epoch` to `epochs` - 1, one after the other.
 
     Args:
@@ -51,10 +53,12 @@ def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augmen
         them with probability proportional to its weight.
       adv_fraction: share of each batch that is adversarial.
       augment_adv: flip and crop of the adversarial images.
+      replays: how often each batch comes, in a row.
 
     Returns:
-      A `tf.data.Dataset` of {"image", "label"} and, where `adversarial` is given,
-      {"adv_image", "adv_label"}; images float32 in [0, 1], labels int64.
+      A `tf.data.Dataset` of {"image", "label", "draw"} and, where `adversarial` is
+      given, {"adv_image", "adv_label"}; images float32 in [0, 1], labels int64.
+      `draw`, int64 per clean image, seeds whatever a defence draws at random.
     """
     steps = steps_per_epoch(split, batch_size)
     adv_size = num_adversarial(batch_size, adv_fraction) if adversarial else 0
@@ -69,7 +73,11 @@ def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augmen
         return tf.data.Dataset.zip(clean, adv).map(lambda a, b: {**a, **b})
 
     batches = map(one_epoch, range(initial_epoch, epochs))
-    return functools.reduce(lambda a, b: a.concatenate(b), batches).prefetch(2)
+    batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
+    if replays > 1:
+        batches = batches.flat_map(
+            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(replays))
+    return batches.prefetch(2)
 
 
 def _clean_epoch(source, steps, size, seed, epoch, augmented):
@@ -83,7 +91,10 @@ def _clean_epoch(source, steps, size, seed, epoch, augmented):
         image = tf.cast(tf.gather(images, index), tf.float32) / 255.0
         if augmented:
             image = augment_images(image, _batch_seed(seed, epoch, step, _CLEAN))
-        return {"image": image, "label": tf.gather(labels, index)}
+        draw = tf.random.stateless_uniform(
+            [size], _batch_seed(seed + _DRAW, epoch, step, _CLEAN), minval=None,
+            maxval=None, dtype=tf.int64)
+        return {"image": image, "label": tf.gather(labels, index), "draw": draw}
 
     return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2)
 

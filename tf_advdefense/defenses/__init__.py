@@ -1,104 +1,138 @@
-"""Defences: a training loss on a batch, and the adversarial sets it may use.
+"""Defences: a training loss on a batch, and what it takes to compute it.
 
-    defense = make_defense("ensemble")
+    defense = make_defense("pgd_at", eps=4 / 255, nb_iter=7)
     loss, clean_logits = defense(model, batch)
 
-`batch` holds `image` and `label` and, for a defence trained on pre-generated
-adversarial sets, `adv_image` and `adv_label`. To add a defence, write its loss here
-(or in a file of its own) and add a line to `DEFENSES`.
+`batch` holds `image` and `label`; for a defence trained on pre-generated adversarial
+sets, `adv_image` and `adv_label`; and for random draws, `draw`, an int64 per image. A
+defence that trains on no clean images returns its adversarial ones' logits instead.
+
+A defence that crafts has two parts, `defense.craft(model, batch) -> batch`, which the
+training step runs outside its gradient tape, and `defense.loss`. To add a defence,
+write them in a file here and add a line to `registry.DEFENSES`.
 """
 
-import dataclasses
-from collections.abc import Callable
+import functools
+import inspect
 
 import tensorflow as tf
 
-
-def plain(model, batch):
-    """Cross-entropy on the clean images: no defence.
-
-    Args:
-      model: images [n, h, w, c] in [0, 1] to logits; run in training mode.
-      batch: {"image": float32 [n, h, w, c], "label": int64 [n]}.
-
-    Returns:
-      (loss: scalar, clean_logits: [n, num_classes]).
-    """
-    logits = model(batch["image"], training=True)
-    return _cross_entropy(batch["label"], logits), logits
+from tf_advdefense.attacks import ATTACKS
+from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.contract import defaults as attack_defaults
+from tf_advdefense.attacks.contract import nearest
+from tf_advdefense.defenses import hyperparameters
+from tf_advdefense.defenses import sets as adversarial_sets
+from tf_advdefense.defenses.given_images import plain  # noqa: F401
+from tf_advdefense.defenses.registry import DEFENSES
+from tf_advdefense.defenses.sets import set_weights  # noqa: F401
 
 
-def mixed(model, batch):
-    """Mean cross-entropy over clean and adversarial images in one forward pass.
-
-    One pass on the concatenation keeps clean and adversarial images in the same
-    BatchNorm statistics (Kurakin et al. 2017, arXiv:1611.01236, section 3), and the
-    mean weighs both halves by their share of the batch. Labels are the true ones.
-
-    Args:
-      model, batch: as `plain`; `batch` also holds `adv_image` and `adv_label`.
-    """
-    clean = tf.shape(batch["label"])[0]
-    images = tf.concat([batch["image"], batch["adv_image"]], axis=0)
-    labels = tf.concat([batch["label"], batch["adv_label"]], axis=0)
-    logits = model(images, training=True)
-    return _cross_entropy(labels, logits), logits[:clean]
-
-
-def _cross_entropy(labels, logits):
-    return tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-
-
-def _same_architecture(model_name, sources):
-    """Adversarial training as the paper has it: examples of the trained network."""
-    others = sorted(set(sources) - {model_name})
-    if others:
-        raise ValueError(
-            "--defense=adversarial takes sets crafted on the trained architecture. "
-            f"Received: a set crafted on {others[0]} for --model={model_name}. Use "
-            "--defense=ensemble for sets of other models.")
-
-
-def _other_architecture(model_name, sources):
-    """Ensemble adversarial training decouples crafting from the trained network."""
-    if set(sources) <= {model_name}:
-        raise ValueError(
-            "--defense=ensemble needs at least one set crafted on another "
-            f"architecture. Received: only sets of {model_name} for "
-            f"--model={model_name}. Craft one with bin/make_adv --run=alexnet "
-            "--split=train, or use --defense=adversarial.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Defense:
-    """A registry entry: the loss, whose sets it takes (None: none), and its source."""
-
-    loss: Callable
-    check_sources: Callable | None
-    summary: str
-
-
-DEFENSES = {
-    "none": Defense(plain, None, "clean images only"),
-    "adversarial": Defense(
-        mixed, _same_architecture,
-        "clean images mixed with pre-generated examples of the same architecture "
-        "(Goodfellow et al. 2015, arXiv:1412.6572, with static examples)"),
-    "ensemble": Defense(
-        mixed, _other_architecture,
-        "clean images mixed with pre-generated examples of other source models, one "
-        "source per batch (Tramer et al. 2018, arXiv:1705.07204)"),
-}
-
-
-def make_defense(name):
+def make_defense(name, *, dataset="cifar10", attack=None, parts=None, **hyper):
     """The training loss `defense(model, batch) -> (loss, clean_logits)` of a name.
 
+    Args:
+      name: a key of `DEFENSES`.
+      dataset: whose published hyperparameters are the defaults.
+      attack: name of another attack to craft with, for a defence that takes one.
+      parts: what is no number, for `needed_parts`: {"teacher": model}.
+      **hyper: hyperparameters of the defence and of its attack.
+
+    Returns:
+      A function with the attributes `craft` and `loss`, whose composition it is
+      (`craft` is None where nothing is crafted), `hyper`, all hyperparameters, and
+      `variables`, what a checkpoint must hold of it.
+
     Raises:
-      ValueError: unknown name.
+      ValueError: in one line, for unknown names, or values out of range.
     """
-    return _entry(name).loss
+    entry = _entry(name)
+    known = hyperparameters.keywords(entry.craft, entry.loss)
+    optional = {key: default for key, default in known.items()
+                if default is not inspect.Parameter.empty}
+    published = entry.published.get(dataset, entry.published["cifar10"])
+    attack = _attack(name, attack, published, hyper, optional)
+    own = {**optional, **_only(published, optional), **_only(hyper, optional)}
+    hyperparameters.check(own, optional)
+    parts = parts or {}
+    _check_parts(name, parts)
+    given = {**own, **parts, "attack": attack}
+    defense = _bound(entry, given, {**own, **_described(attack)})
+    defense.variables = [p for p in parts.values() if isinstance(p, tf.Variable)]
+    return defense
+
+
+def _attack(name, chosen, published, hyper, own):
+    """The defence's attack with its hyperparameters; refuses what nobody knows."""
+    entry = _entry(name)
+    if chosen and not entry.attack:
+        raise ValueError(f"--defense={name} takes no other attack. Received: "
+                         f"--attack={chosen}. Choose another --defense.")
+    chosen = chosen or entry.attack
+    if chosen and chosen not in ATTACKS:
+        make_attack(chosen)  # Raises, naming the nearest.
+    known = attack_defaults(ATTACKS[chosen].function) if chosen else {}
+    for key in hyper:
+        if key not in own and key not in known:
+            raise hyperparameters.unknown(name, key, {**own, **known})
+    if not chosen:
+        return None
+    # What was published for one attack need not fit another, but for its radius.
+    kept = known if chosen == entry.attack else {"eps", "norm"} & known.keys()
+    return make_attack(chosen, **{**_only(published, kept), **_only(hyper, known)})
+
+
+def _only(values, names):
+    return {key: value for key, value in values.items() if key in names}
+
+
+def needed_parts(name):
+    """Names of what a defence needs beside hyperparameters, such as "teacher"."""
+    entry = _entry(name)
+    known = hyperparameters.keywords(entry.craft, entry.loss)
+    return [key for key, default in known.items()
+            if default is inspect.Parameter.empty and key != "attack"]
+
+
+def _check_parts(name, parts):
+    for part in needed_parts(name):
+        if part not in parts:
+            raise ValueError(f"--defense={name} needs a {part}. Received: none. "
+                             f"Give --{part}.")
+    for part in parts:
+        if part not in needed_parts(name):
+            raise ValueError(f"--defense={name} takes no {part}. Received: --{part}. "
+                             "Choose another --defense.")
+
+
+def _described(attack):
+    if attack is None:
+        return {}
+    return {"attack": attack.name, "norm": attack.norm, **attack.hyper}
+
+
+def _bound(entry, given, hyper):
+    def bind(function):
+        names = hyperparameters.keywords(function)
+        return function and functools.partial(function, **_only(given, names))
+
+    craft, loss = bind(entry.craft), bind(entry.loss)
+
+    def defense(model, batch):
+        return loss(model, craft(model, batch) if craft else batch)
+
+    defense.craft, defense.loss, defense.hyper = craft, loss, hyper
+    return defense
+
+
+def training_settings(name):
+    """Optimizer settings and epochs that are part of a defence; of most, none."""
+    return dict(_entry(name).training)
+
+
+def max_drop(name):
+    """The fall of accuracy under PGD that ends a training, or None."""
+    return _entry(name).max_drop
 
 
 def needs_sets(name):
@@ -131,39 +165,12 @@ def check_sets(name, *, model_name, dataset, image_shape, sets):
             f"--defense={name} needs adversarial sets. Received: no --adv_data. Craft "
             "one with bin/make_adv --attack=fgsm --split=train and name it.")
     for set_name, config in sets.items():
-        _check_set(set_name, config, dataset, image_shape)
-    entry.check_sources(model_name, sources(sets).values())
-
-
-def _check_set(name, config, dataset, image_shape):
-    request = config["request"]
-    if request["dataset_fingerprint"] != dataset:
-        raise ValueError(
-            f"Adversarial sets must be made from the training data set. Received: "
-            f"'{name}' made from {request['dataset']} with another fingerprint.")
-    if tuple(config["image_shape"]) != tuple(image_shape):
-        raise ValueError(
-            f"Adversarial images must have the training images' shape. Received: "
-            f"'{name}' with {config['image_shape']} for {list(image_shape)}.")
-    if request["split"] != "train":
-        raise ValueError(
-            f"Training must not see {request['split']} images. Received: '{name}' of "
-            f"split {request['split']}. Craft one with bin/make_adv --split=train.")
-
-
-def sources(sets):
-    """Name of each set to the architecture it was crafted on."""
-    return {name: config["request"]["source_model"] for name, config in sets.items()}
-
-
-def set_weights(sets):
-    """Probability with which a batch draws each set: sources alike, then their sets."""
-    of = sources(sets)
-    counts = {source: list(of.values()).count(source) for source in of.values()}
-    return {name: 1 / (len(counts) * counts[source]) for name, source in of.items()}
+        adversarial_sets.check_set(set_name, config, dataset, image_shape)
+    entry.check_sources(model_name, adversarial_sets.sources(sets).values())
 
 
 def _entry(name):
     if name not in DEFENSES:
-        raise ValueError(f"Unknown defence '{name}'. Known: {', '.join(DEFENSES)}.")
+        raise ValueError(f"Unknown defence '{name}'. {nearest(name, DEFENSES)}"
+                         f"Known: {', '.join(DEFENSES)}.")
     return DEFENSES[name]

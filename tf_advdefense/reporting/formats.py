@@ -21,7 +21,11 @@ ATTACKS = {
 NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
 DEFENSES = {
     "none": "undefended", "": "undefended", "adversarial": "adversarial training",
-    "ensemble": "ensemble adversarial training"}
+    "ensemble": "ensemble adversarial training",
+    "fgsm_at": "FGSM adversarial training", "pgd_at": "PGD adversarial training",
+    "trades": "TRADES", "fast_at": "fast adversarial training",
+    "free_at": "free adversarial training", "multi_norm": "training against three norms",
+    "distillation": "defensive distillation"}
 
 
 def _or_dash(function):

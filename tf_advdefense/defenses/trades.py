@@ -1,0 +1,74 @@
+"""TRADES (Zhang et al. 2019, arXiv:1901.08573): accuracy on clean images, traded.
+
+    batch = most_divergent(model, batch, eps=0.031, eps_iter=0.007, nb_iter=10)
+    loss, clean_logits = trades_loss(model, batch, beta=6.0)
+
+The loss is the clean cross-entropy plus beta times the divergence of the prediction on
+a neighbour from that on the image (equation 5); the neighbour is where it is largest.
+"""
+
+import tensorflow as tf
+
+from tf_advdefense.attacks import draws
+from tf_advdefense.attacks.model_fn import inference
+from tf_advdefense.defenses.adversarial_training import draw_keys
+from tf_advdefense.defenses.forward import both_passes
+from tf_advdefense.defenses.forward import crafting_model
+from tf_advdefense.defenses.given_images import cross_entropy
+
+_START = 0.001  # Standard deviation; at the image itself the gradient is zero.
+
+
+def most_divergent(model, batch, *, eps=0.031, eps_iter=0.007, nb_iter=10,
+                   craft_bn="inference"):
+    """The batch with `adv_image`: steps of sign along the divergence's gradient.
+
+    Algorithm 1 of the paper, with the authors' start, the image and Gaussian noise.
+
+    Args:
+      model, batch, craft_bn: as `adversarial_training.against_current`.
+      eps: radius of the L-inf ball.
+      eps_iter: length of a step.
+      nb_iter: number of steps.
+    """
+    x = batch["image"]
+    model_fn = inference(crafting_model(model, craft_bn))
+    clean = tf.stop_gradient(model_fn(x))
+    noise = draws.normal(draw_keys(batch), 0, x.shape[1:])
+
+    def step(i, adv):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(adv)
+            loss = divergence(clean, model_fn(adv))
+        adv = adv + eps_iter * tf.sign(tape.gradient(loss, adv))
+        adv = x + tf.clip_by_value(adv - x, -eps, eps)
+        return i + 1, tf.clip_by_value(adv, 0.0, 1.0)
+
+    _, adv = tf.while_loop(
+        lambda i, _: i < nb_iter, step, (0, x + _START * noise))
+    return {**batch, "adv_image": tf.stop_gradient(adv)}
+
+
+def divergence(logits, other_logits):
+    """KL(p || q) per image, [n], of the distributions p of `logits` and q of others."""
+    log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(other_logits)
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def trades_loss(model, batch, *, beta=6.0, statistics="clean"):
+    """Cross-entropy of the clean images plus beta times the mean divergence.
+
+    The gradient flows through both predictions. Deviation: the authors run clean
+    images twice and adversarial ones once through BatchNorm in training mode, and all
+    three update its moving statistics; here only the named one does.
+
+    Args:
+      model: `keras.Model` to logits.
+      batch: {"image", "label", "adv_image"}.
+      beta: the trade-off, 1/lambda in the paper, 1 to 10 there.
+      statistics: of BatchNorm, see `forward.both_passes`.
+    """
+    clean, adversarial = both_passes(
+        model, batch["image"], batch["adv_image"], statistics)
+    robust = tf.reduce_mean(divergence(clean, adversarial))
+    return cross_entropy(batch["label"], clean) + beta * robust, clean
