@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_advdefense.artifacts.results import wilson
 from tf_advdefense.attacks import engine
-from tf_advdefense.attacks.model_fn import inference, predict
+from tf_advdefense.attacks.model_fn import predict, served
 
 _NORMS = ("l0", "l1", "l2", "linf")
 
@@ -42,7 +42,7 @@ def _least_likely(model_fn, images):
 
 
 def _in_batches(function, model, images, batch_size):
-    model_fn = inference(model)
+    model_fn = served(model)
     batches = (engine.as_float(images[start:start + batch_size])
                for start in range(0, len(images), batch_size))
     return np.concatenate([
