@@ -19,6 +19,7 @@ from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.model_fn import inference
 from tf_advdefense.attacks.model_fn import served
+from tf_advdefense.datasets import Split
 from tf_advdefense.defenses.transforms import TRANSFORMS
 from tf_advdefense.defenses.transforms import describe
 from tf_advdefense.defenses.transforms import parse_transforms
@@ -46,7 +47,7 @@ def natural(count=4, shape=SHAPE, seed=0):
 def make(name, **values):
     """A transformation, small enough for the tests."""
     quick = {
-        "crop_rescale": {"draws": 3, "fraction": 0.7},
+        "crop_rescale": {"draws": 2, "fraction": 0.7},
         "tv": {"iterations": 20},
         "quilting": {"patches": 50, "neighbours": 3},
     }
@@ -338,9 +339,9 @@ def test_an_ensemble_averages_probabilities():
     keys = image_keys(tf.constant(images), layer.seed)
     each = [
         tf.nn.softmax(model(layer._transform(images, row_keys(i, keys))))
-        for i in range(3)
+        for i in range(2)
     ]
-    np.testing.assert_allclose(tf.nn.softmax(whole(images)), sum(each) / 3, atol=1e-5)
+    np.testing.assert_allclose(tf.nn.softmax(whole(images)), sum(each) / 2, atol=1e-5)
 
 
 # === On disk ===
@@ -348,7 +349,7 @@ def test_an_ensemble_averages_probabilities():
 
 @pytest.fixture(scope="module")
 def everything():
-    return transformed(*TRANSFORMS, eot_draws=4)[1]
+    return transformed(*TRANSFORMS, eot_draws=2)[1]
 
 
 def test_a_keras_file_keeps_it(everything, tmp_path):
@@ -431,7 +432,7 @@ def masked():
         [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2)]
     )
     model.layers[-1].set_weights([kernel, np.zeros(2, np.float32)])
-    images = random.choice([1 / 3, 2 / 3], (32, *SHAPE)).astype(np.float32)
+    images = random.choice([1 / 3, 2 / 3], (16, *SHAPE)).astype(np.float32)
     return model, images
 
 
@@ -439,20 +440,23 @@ def masked():
 def test_adaptive_attacks_beat_oblivious_ones(masked, name):
     model, images = masked
     layer = make(name, bits=2) if name == "bit_depth" else make(name, weight=0.1)
-    whole = with_transforms(model, [layer], eot_draws=8)
+    whole = with_transforms(model, [layer], eot_draws=4)
     labels = evaluation.classify(whole, images)
+    split = Split(images, labels, np.arange(len(images)))
     attack = make_attack("minimal_eps", nb_iter=10)
-    accuracy = {}
-    for view, target in (("oblivious", without_transforms(whole)), ("adaptive", whole)):
-        adv = engine.craft(target, attack, images, labels, batch_size=32)["image"]
-        accuracy[view] = np.mean(evaluation.classify(whole, adv) == labels)
+    views = {"oblivious": without_transforms(whole), "adaptive": None}
+    accuracy = {
+        name: evaluation.under_attack(whole, attack, split, 16, attacked=view)[0]
+        for name, view in views.items()
+    }
+    accuracy = {name: fields["accuracy"] for name, fields in accuracy.items()}
     assert accuracy["adaptive"] < accuracy["oblivious"] - 0.3, accuracy
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd", "square", "apgd_dlr", "deepfool"])
+@pytest.mark.parametrize("name", ["pgd", "square"])
 def test_attacks_run_on_it(name):
     _, whole = transformed("jpeg", "tv", eot_draws=2)
-    hyper = {"pgd": {"nb_iter": 3}, "square": {"n_queries": 5}, "apgd_dlr": {"n_iter": 3}}
+    hyper = {"pgd": {"nb_iter": 3}, "square": {"n_queries": 5}}
     attack = make_attack(name, **hyper.get(name, {}))
     images = natural()
     labels = evaluation.classify(whole, images)
