@@ -25,9 +25,10 @@ class _Specification(flags.ArgumentParser):
 def define():
     known = "; ".join(f"{name} ({', '.join(transforms.parameters(transform))})"
                       for name, transform in transforms.TRANSFORMS.items())
-    flags.DEFINE(_Specification(), "transforms", "", "Input transformations inside the "
-                 f"model, in order, as jpeg:quality=75,bit_depth:bits=3. Known: {known}.",
-                 serializer=flags.ArgumentSerializer())
+    flags.DEFINE(
+        _Specification(), "transforms", "", "Input transformations inside the model, in "
+        f"order, as jpeg:quality=75,bit_depth:bits=3. Known: {known}.",
+        serializer=flags.ArgumentSerializer())
     flags.DEFINE_integer("eot_draws", 20, "Draws of random transformations over which "
                          "attacks on the model take the mean.", lower_bound=1)
 
@@ -58,7 +59,7 @@ def inside(model, layers):
 
 
 def request():
-    """What a run's request says of them: nothing without, as in runs before there were."""
+    """What a run's request says of them: nothing without, as older requests do."""
     if not FLAGS.transforms:
         return {}
     return {"transforms": FLAGS.transforms, "eot_draws": FLAGS.eot_draws}

@@ -11,6 +11,7 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
+import binaries
 from tf_advdefense import evaluation
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
@@ -97,7 +98,8 @@ def test_bit_depth_has_that_many_levels(bits):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_has_the_pixels_of_pillow(quality, channels):
     images = natural(shape=(17, 14, channels))
-    for way in (make("jpeg", quality=quality), tf.function(make("jpeg", quality=quality))):
+    layer = make("jpeg", quality=quality)
+    for way in (layer, tf.function(lambda x: layer(x))):
         got = np.asarray(way(images)) * 255
         np.testing.assert_allclose(got, np.rint(got), atol=1e-4)
         for image, each in zip(images, np.rint(got)):
@@ -199,7 +201,8 @@ def test_quilts_fit_images_of_any_size(shape):
     quilt = layer(natural(2, shape)).numpy()
     assert quilt.shape == (2, *shape)
     values = np.rint(255 * patch) / 255
-    np.testing.assert_allclose(quilt[:, 2, 2], np.repeat(values[:, 2, 2], 2, 0), atol=1e-6)
+    for each in quilt:
+        np.testing.assert_allclose(each[2, 2], values[0, 2, 2], atol=1e-6)
     assert np.isin(np.rint(255 * quilt), np.rint(255 * values)).all()
 
 
@@ -286,8 +289,8 @@ def test_a_given_surrogate_shapes_the_gradient_alone():
 
 
 def transformed(*transforms, **settings):
-    model = classifier()
-    return model, with_transforms(model, [make(name) for name in transforms], **settings)
+    model, layers = classifier(), [make(name) for name in transforms]
+    return model, with_transforms(model, layers, **settings)
 
 
 def test_transformations_are_applied_in_order():
@@ -306,6 +309,19 @@ def test_further_transformations_come_first():
     np.testing.assert_allclose(
         whole(natural()), inner(make("bit_depth")(natural())), atol=1e-5
     )
+
+
+def test_transformations_compute_in_full_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, whole = transformed("jpeg", "quilting")
+    finally:
+        keras.config.set_dtype_policy(policy)
+    seen = transformed_layer(whole).transform(tf.constant(natural()))
+    assert model.compute_dtype == "bfloat16" and seen.dtype == tf.float32
+    assert whole(natural()).dtype == tf.float32
+    np.testing.assert_allclose(whole(natural()), model(seen), atol=1e-2)
 
 
 def test_none_is_the_classifier():
@@ -387,6 +403,25 @@ np.savez("y.npz", logits=logits, gradient=tape.gradient(logits, x))
     np.testing.assert_allclose(got["gradient"], expected, atol=1e-4)
 
 
+def test_a_run_contains_and_names_its_transformations(tmp_path):
+    flags = ["--dataset=digits", "--model=small_resnet", "--model_args=width=4"]
+    flags += ["--epochs=1", "--train_examples=32", "--batch_size=16"]
+    specification = "bit_depth:bits=4,quilting:patches=50,neighbours=2"
+    done = binaries.run(
+        "train", *flags, f"--transforms={specification}", f"--output_dir={tmp_path}"
+    )
+    assert done.returncode == 0, done.stderr
+    run = runs.load_run(tmp_path, "small_resnet-bit_depth-quilting")
+    model = runs.load_model(run.model_path)
+    named = run.config["request"]["transforms"]
+    assert named == describe(transforms_of(model)) and "neighbours=2" in named
+    database = transforms_of(model)[1].database.numpy()
+    assert database.shape == (50, 5, 5, 3) and database.max() > 0
+    images = natural(2, (32, 32, 3))
+    served_one = runs.load_model(run.directory / "saved_model")
+    np.testing.assert_allclose(served_one(images), model(images), atol=1e-5)
+
+
 # === Attacks ===
 
 
@@ -395,7 +430,8 @@ def test_an_attack_sees_the_mean_over_draws_that_are_no_images(everything):
     whole = np.asarray(logits_fn(images))
     np.testing.assert_allclose(logits_fn(images[1:2])[0], whole[1], atol=1e-5)
     np.testing.assert_array_equal(logits_fn(images), whole)
-    np.testing.assert_allclose(served(everything)(images), everything(images), atol=1e-5)
+    own = served(everything)(images)
+    np.testing.assert_allclose(own, everything(images), atol=1e-5)
     assert np.abs(whole - everything(images)).max() > 1e-3
 
 
@@ -412,8 +448,8 @@ def test_the_mean_over_draws_converges():
     exact = far(images, tf.constant(1024), tf.constant(9))
 
     def error(draws):
-        errors = [far(images, tf.constant(draws), tf.constant(s)) - exact for s in range(6)]
-        return float(np.sqrt(np.mean(np.square(errors))))
+        means = [far(images, tf.constant(draws), tf.constant(s)) for s in range(6)]
+        return float(np.sqrt(np.mean(np.square(np.stack(means) - exact))))
 
     few, many = error(4), error(64)
     assert 2.5 < few / many < 6.5  # one over the root of the draws: 4
@@ -468,8 +504,9 @@ def test_attacks_run_on_it(name):
 
 
 def test_parsing():
-    first, second, third = parse_transforms("jpeg:quality=60, tv:weight=0.1,keep=1,jpeg")
-    assert (first.quality, second.weight, second.keep, third.quality) == (60, 0.1, 1, 75)
+    layers = parse_transforms("jpeg:quality=60, tv:weight=0.1,keep=1,jpeg")
+    assert [layers[0].quality, layers[2].quality] == [60, 75]
+    assert [layers[1].weight, layers[1].keep] == [0.1, 1]
     assert parse_transforms("") == []
     text = "jpeg:quality=60,bit_depth:bits=4"
     assert describe(parse_transforms(text)) == text

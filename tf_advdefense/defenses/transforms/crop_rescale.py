@@ -1,4 +1,4 @@
-"""Random crops, rescaled to the image's size: perturbations are shifted and stretched."""
+"""Random crops rescaled to the image's size: perturbations shift and stretch."""
 
 import keras
 import tensorflow as tf

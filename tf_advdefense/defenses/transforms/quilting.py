@@ -1,4 +1,4 @@
-"""Image quilting: the image in patches of clean images, sewn where they differ least."""
+"""Image quilting: the image in patches of clean ones, sewn where they differ least."""
 
 import keras
 import numpy as np

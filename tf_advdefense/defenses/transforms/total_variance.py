@@ -44,7 +44,8 @@ class TotalVariance(Transform):
         mask = draws.uniform(keys, 0, tuple(images.shape[1:])) < self.keep
         mask = tf.cast(mask, tf.float32)
         # As tensors: other settings are not traced anew.
-        return _minimise(images, mask, *map(tf.constant, (self.weight, self.iterations)))
+        settings = map(tf.constant, (self.weight, self.iterations))
+        return _minimise(images, mask, *settings)
 
 
 @tf.function(autograph=False)

@@ -10,6 +10,9 @@ another function where a transformation is random: the mean of the log-probabili
 over `eot_draws` draws (expectation over transformation, EOT, Athalye et al. 2018,
 arXiv:1707.07397), which are the same for all images and in all iterations. What they
 find is scored by the model itself, on draws that the attack has not seen.
+
+A SavedModel keeps the approximated gradients, but of random transformations it shows
+an attack one draw for each image that it tries: attack the `.keras` file instead.
 """
 
 import keras
@@ -123,8 +126,8 @@ def with_transforms(classifier, transforms, seed=0, eot_draws=20):
     for transform in transforms:
         if not transform.adapted:
             raise ValueError(
-                f"{transform.name!r} needs a database of clean patches. Received: none. "
-                "Give it an array of them, or call its `adapt` with training images."
+                f"{transform.name!r} needs a database of clean patches. Received: "
+                "none. Give it one, or call its `adapt` with training images."
             )
     transforms = [*transforms, *transforms_of(classifier)]
     classifier = without_transforms(classifier)
@@ -155,7 +158,7 @@ def transformed_layer(model):
 
 
 def _mean(function, draws):
-    """One draw after the other: all at once would take the memory of so many batches."""
+    """One draw after the other: all at once would take so many batches' memory."""
     each = tf.map_fn(
         function, tf.range(draws), fn_output_signature=tf.float32, parallel_iterations=1
     )
