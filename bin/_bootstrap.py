@@ -49,6 +49,9 @@ def _load_quietly():
 
 tf = _load_quietly()
 
+# Keras loads models that contain these layers once it knows them.
+from tf_advdefense.defenses import transforms  # noqa: E402, F401
+
 FLAGS = flags.FLAGS
 # Of a test set that an attack is run on, unless --num_examples says otherwise.
 NUM_EXAMPLES = 512

@@ -32,6 +32,8 @@ TRAIN = [
     ("no epochs", [MODEL, "--epochs=0"], ["epochs", "0"]),
     ("batch too large", [MODEL, "--batch_size=9999"], ["batch_size=9999", "images"]),
     ("bad name", [MODEL, "--name=../up"], ["../up", "--name"]),
+    ("unknown transformation", [MODEL, "--transforms=jpg"], ["jpg", "'jpeg'", "tv"]),
+    ("unknown parameter", [MODEL, "--transforms=jpeg:qualty=3"], ["qualty", "quality"]),
     ("no sets", [MODEL, "--defense=ensemble"], ["--adv_data", "bin/make_adv"]),
     ("sets of no use", [MODEL, "--adv_data=small_resnet-fgsm-eps0.1-train"],
      ["--defense=none", "small_resnet-fgsm-eps0.1-train"]),

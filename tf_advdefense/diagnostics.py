@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import engine
-from tf_advdefense.attacks.model_fn import inference
+from tf_advdefense.attacks.model_fn import served
 
 _SAMPLE = 8
 _INVARIANCE = 1e-4  # Relative; float32 kernels of other shapes stay far below.
@@ -65,7 +65,7 @@ def _check_batch_independence(model, images, logits, name):
 
 
 def _logits(model, images):
-    return np.asarray(inference(model)(tf.constant(images)))
+    return np.asarray(served(model)(tf.constant(images)))
 
 
 def red_flags(results, per_example):

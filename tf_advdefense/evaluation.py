@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_advdefense.artifacts.results import wilson
 from tf_advdefense.attacks import engine
-from tf_advdefense.attacks.model_fn import inference, predict
+from tf_advdefense.attacks.model_fn import predict, served
 
 _NORMS = ("l0", "l1", "l2", "linf")
 
@@ -42,7 +42,7 @@ def _least_likely(model_fn, images):
 
 
 def _in_batches(function, model, images, batch_size):
-    model_fn = inference(model)
+    model_fn = served(model)
     batches = (engine.as_float(images[start:start + batch_size])
                for start in range(0, len(images), batch_size))
     return np.concatenate([
@@ -106,14 +106,23 @@ def on_set(model, examples, clean_images, batch_size=128):
     return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
 
 
-def under_attack(model, attack, split, batch_size=128, seed=0, progress=None):
+def under_attack(model, attack, split, batch_size=128, seed=0, progress=None,
+                 attacked=None):
     """White-box accuracy: `attack` on the model itself, leaving the true labels.
+
+    Args:
+      attacked: the model to craft on, where it is not `model`: for an oblivious attack,
+        `transforms.without_transforms(model)`.
 
     `forwards` and `backwards` in the fields are the mean passes taken per image.
     """
     started = time.perf_counter()
-    examples = engine.craft(model, attack, split.images, split.labels, split.index,
-                            batch_size=batch_size, seed=seed, progress=progress)
+    examples = engine.craft(
+        attacked or model, attack, split.images, split.labels, split.index,
+        batch_size=batch_size, seed=seed, progress=progress)
+    if attacked is not None:
+        examples["clean_prediction"] = classify(model, split.images, batch_size)
+        examples["prediction"] = classify(model, examples["image"], batch_size)
     fields, arrays = measure(
         examples["label"], examples["clean_prediction"], examples["prediction"],
         {norm: examples[norm] for norm in _NORMS})

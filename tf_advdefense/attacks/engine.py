@@ -29,6 +29,7 @@ from tf_advdefense.attacks.gradient_path import compute_gradient
 from tf_advdefense.attacks.gradient_path import cross_entropy
 from tf_advdefense.attacks.model_fn import inference
 from tf_advdefense.attacks.model_fn import predict
+from tf_advdefense.attacks.model_fn import served
 
 
 def craft_batches(
@@ -73,7 +74,7 @@ def craft_batches(
     index = np.arange(len(images)) if index is None else np.asarray(index)
     _check_arrays(images, attack_labels, labels=labels, index=index, targets=targets)
     settings = dict(targeted=targets is not None, clip_min=clip_min, clip_max=clip_max)
-    logits_fn = inference(model_fn)
+    logits_fn, served_fn = inference(model_fn), served(model_fn)
     fooled = 0
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
@@ -84,12 +85,12 @@ def craft_batches(
             if progress is not None:
                 progress(start + done, len(images), before + fooled)
 
-        clean_prediction = predict(logits_fn, pad(clean)).numpy()[: len(clean)]
+        clean_prediction = predict(served_fn, pad(clean)).numpy()[: len(clean)]
         goal = labels[rows] if attack_labels == "true" else clean_prediction
         goal = goal if targets is None else targets[rows]
         batch = (pad(clean), pad(goal), pad(index[rows]))
         adv, *passes = run(logits_fn, attack, batch, len(clean), seed, settings, report)
-        prediction = predict(logits_fn, adv).numpy()[: len(clean)]
+        prediction = predict(served_fn, adv).numpy()[: len(clean)]
         adv = adv[: len(clean)]
         reached = prediction == goal
         count = int(np.sum(reached if targets is not None else ~reached))

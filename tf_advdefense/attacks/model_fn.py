@@ -3,11 +3,17 @@
     model_fn = inference(model)               # BatchNorm and dropout at inference
     model_fn = inference([resnet, alexnet])   # several at once, see `joint`
     predict(model_fn, images)                 # classes, compiled
+    predict(served(model), images)            # of the model itself, see `served`
+
+A model that draws at random is attacked on its expectation: `inference` calls it where
+`attacked()` is true, and its random layers then give the mean over draws that do not
+depend on the image.
 
 Compiled functions are traced anew for every new function: so there is one and the same
 for each model, whoever asks.
 """
 
+import contextvars
 import functools
 import weakref
 
@@ -15,10 +21,15 @@ import keras
 import tensorflow as tf
 
 _FUNCTIONS = weakref.WeakKeyDictionary()
+_SERVED = weakref.WeakKeyDictionary()
+_ATTACKED = contextvars.ContextVar("attacked", default=False)
 
 
 def inference(model_fn):
     """One and the same function per model, with BatchNorm and dropout at inference.
+
+    Of a model with random layers, it is what an attack should see: the expectation over
+    their draws (EOT, Athalye et al. 2018, arXiv:1707.07397), itself not random.
 
     It does not keep the model alive: whoever uses it holds the model, too.
 
@@ -32,9 +43,49 @@ def inference(model_fn):
         return model_fn
     if model_fn not in _FUNCTIONS:
         model = weakref.ref(model_fn)  # a strong one would keep every model alive
-        _FUNCTIONS[model_fn] = lambda images: model()(images, training=False)
+        _FUNCTIONS[model_fn] = _under_attack(model)
         _FUNCTIONS[model_fn].model = model
     return _FUNCTIONS[model_fn]
+
+
+def _under_attack(model):
+    def logits(images):
+        token = _ATTACKED.set(True)
+        try:
+            return model()(images, training=False)
+        finally:
+            _ATTACKED.reset(token)
+
+    return logits
+
+
+def attacked():
+    """Whether an attack asks: a layer that draws at random then gives its mean."""
+    return _ATTACKED.get()
+
+
+def served(model_fn):
+    """What decides whether an image fools: the model itself, with draws of its own.
+
+    The same function as that of `inference` unless layers of the model are `random`.
+
+    Args:
+      model_fn: as of `inference`.
+    """
+    if isinstance(model_fn, (list, tuple)):
+        return joint(*(served(member) for member in model_fn))
+    if not isinstance(model_fn, keras.Model) or not is_random(model_fn):
+        return inference(model_fn)
+    if model_fn not in _SERVED:
+        model = weakref.ref(model_fn)
+        _SERVED[model_fn] = lambda images: model()(images, training=False)
+        _SERVED[model_fn].model = model
+    return _SERVED[model_fn]
+
+
+def is_random(model):
+    """Whether a layer of a keras.Model declares that it draws at inference."""
+    return any(getattr(layer, "random", False) for layer in model._flatten_layers())
 
 
 @functools.lru_cache(maxsize=8)  # The same function again: nothing is traced anew.
