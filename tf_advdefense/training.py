@@ -107,8 +107,8 @@ def train(trainer, batches, *, steps_per_epoch, epochs, validation, directory,
     if first < epochs:
         trainer.fit(
             untuned(batches(first)), validation_data=untuned(validation),
-            initial_epoch=first, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
+            initial_epoch=first, epochs=epochs, steps_per_epoch=steps_per_epoch,
+            shuffle=False, verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[*scoring, checkpoint,
                        _CostNotice((epochs - first) * steps_per_epoch),
                        keras.callbacks.TensorBoard(
