@@ -81,7 +81,7 @@ class Attack:
 
     @property
     def norm(self):
-        """The order of its ball or of the norm it makes small: np.inf, 2, 1, 0 or None."""
+        """The order of its ball or of what it makes small: np.inf, 2, 1, 0 or None."""
         return self.hyper.get("norm", self.function.norms[0])
 
     @property
@@ -172,7 +172,10 @@ ATTACKS = {
     ),
     "spsa": Attack(spsa.spsa, SCORES, "arXiv:1802.05666", spsa.passes),
     "noise": Attack(
-        noise.noise, SCORES, "arXiv:1901.10513", _queries(operator.itemgetter("n_draws"))
+        noise.noise,
+        SCORES,
+        "arXiv:1901.10513",
+        _queries(operator.itemgetter("n_draws")),
     ),
     "spatial": Attack(
         spatial.spatial, SCORES, "arXiv:1712.02779", _queries(spatial.count)

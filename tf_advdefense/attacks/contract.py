@@ -97,7 +97,7 @@ _CONVENTION = inspect.signature(_convention).parameters.values()
 
 
 def check_hyper(attack, hyper):
-    """Raises ValueError for an unknown hyperparameter, or a value that it cannot take."""
+    """Raises ValueError for an unknown hyperparameter or a value that does not fit."""
     known = defaults(attack)
     for name, value in hyper.items():
         if name not in known:

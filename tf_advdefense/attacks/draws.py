@@ -1,13 +1,14 @@
 """Random draws by row: the same for an image in any batch, at any place in it.
 
-    keys = row_keys(seed, index)                    # int64 [n], kept in an attack's state
+    keys = row_keys(seed, index)                   # int64 [n], kept in the state
     uniform(keys, iteration, (5, 3))                # float32 [n, 5, 3] in [0, 1)
     normal(keys, [iteration, direction], x.shape[1:])
 
 TensorFlow's stateless draws take one seed a call, so that a draw per image is a loop
-over the batch, slow in every iteration. Here bits are a hash of (key, counter, position) by the finaliser of
-SplitMix64 (Steele et al. 2014, doi:10.1145/2714064.2660195), a dozen integer operations
-per entry on whole batches. The same numbers come on every device.
+over the batch, slow in every iteration. Here bits are a hash of (key, counter,
+position) by the finaliser of SplitMix64 (Steele et al. 2014,
+doi:10.1145/2714064.2660195), a dozen integer operations per entry on whole batches. The
+same numbers come on every device.
 """
 
 import math
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 
 def row_keys(seed, index):
-    """A key per image, int64 `[n]`, from a seed and the images' indices, int64 `[n]`."""
+    """A key per image, int64 `[n]`, from a seed and the images' indices `[n]`."""
     return _mix(_mix(tf.cast(seed, tf.int64) + _GOLDEN) + tf.cast(index, tf.int64))
 
 

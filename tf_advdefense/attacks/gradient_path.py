@@ -78,8 +78,8 @@ def _not_finite(model_fn, x, y):
     layer = _layer(model_fn, x, lambda *values: _overflows(*values, y))
     return (
         "The gradient of the model's loss must be finite. Received: infinite or "
-        f"undefined values{layer and f', which come from {layer}'}. Look for a division "
-        "by zero, a logarithm or a root of 0, or an overflow there."
+        f"undefined values{layer and f', which come from {layer}'}. Look for a "
+        "division by zero, a logarithm or a root of 0, or an overflow there."
     )
 
 

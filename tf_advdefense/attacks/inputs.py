@@ -52,7 +52,8 @@ def _classes(model_fn, y, x):
     if not tf.executing_eagerly() or not tf.size(y):
         return y
     # Traced here, the model's forward pass is at hand for `predict`.
-    count = compiled_logits.get_concrete_function(model_fn, x).structured_outputs.shape[-1]
+    traced = compiled_logits.get_concrete_function(model_fn, x)
+    count = traced.structured_outputs.shape[-1]
     low, high = int(tf.reduce_min(y)), int(tf.reduce_max(y))
     if low < 0 or high >= count:
         raise ValueError(

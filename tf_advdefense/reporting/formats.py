@@ -24,7 +24,8 @@ DEFENSES = {
     "ensemble": "ensemble adversarial training",
     "fgsm_at": "FGSM adversarial training", "pgd_at": "PGD adversarial training",
     "trades": "TRADES", "fast_at": "fast adversarial training",
-    "free_at": "free adversarial training", "multi_norm": "training against three norms",
+    "free_at": "free adversarial training",
+    "multi_norm": "training against three norms",
     "distillation": "defensive distillation"}
 
 

@@ -66,7 +66,8 @@ def _record_row(record, norms):
 
 def _passes(record):
     """Forward and backward passes per image."""
-    return " / ".join(formats.count(record.get(key)) for key in ("forwards", "backwards"))
+    counts = (formats.count(record.get(key)) for key in ("forwards", "backwards"))
+    return " / ".join(counts)
 
 
 def _target(record):
