@@ -51,7 +51,8 @@ def test_what_is_fooled_already_and_what_cannot_be_stay(linear, norm):
     images, labels = closed_forms.images_at(normal, np.full(4, 0.05))
     hyper = {"norm": norm, "steps": 10}
     np.testing.assert_array_equal(fmn(model, images, 1 - labels, **hyper), images)
-    blind = lambda x: 1e-9 * model(x) + tf.one_hot(tf.zeros(4, tf.int64), 2)
+    first = lambda x: tf.one_hot(tf.zeros(tf.shape(x)[:1], tf.int64), 2)
+    blind = lambda x: 1e-9 * model(x) + first(x)
     np.testing.assert_array_equal(fmn(blind, images, 0 * labels, **hyper), images)
 
 

@@ -3,9 +3,9 @@
     attack = make_attack("pgd", eps=4 / 255, nb_iter=10)
     adv = attack(model, images, labels)
 
-`model` is a keras.Model, or any function, from images to logits, or a list of them to
-attack at once (`contract.joint`); `images` are float32 `[batch, height, width,
-channels]` in [0, 1] and `labels` int `[batch]`. Every attack is called alike:
+`model` is a keras.Model, or any function, from any number of images to logits, or a
+list of them to attack at once (`model_fn.joint`); `images` are float32 `[batch, height,
+width, channels]` in [0, 1] and `labels` int `[batch]`. Every attack is called alike:
 
     attack(model_fn, x, y=None, targeted=False, clip_min=0.0, clip_max=1.0, seed=0,
            index=None, **hyper)
