@@ -67,7 +67,8 @@ def still_robust(model, attack, images, labels, rows, eps):
     kept = []
     for part in torch.split(rows, 128):
         adv = attack(images[part], labels[part])
-        assert torch.max(torch.abs(adv - images[part])) <= eps * (1 + 1e-5)
+        # An image plus its perturbation is rounded, to 6e-8 next to 1.
+        assert torch.max(torch.abs(adv - images[part])) <= eps + 1e-6
         with torch.no_grad():
             kept.append(part[model(adv).argmax(dim=1) == labels[part]])
     return torch.cat(kept) if kept else rows
