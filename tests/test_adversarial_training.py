@@ -20,7 +20,6 @@ from tf_advdefense.defenses.robust_validation import RobustValidation
 
 SHAPE, CLASSES = (6, 6, 3), 4
 BATCH, STEPS = 8, 3
-QUICK = {"multi_norm": dict(nb_iter_linf=2, nb_iter_l2=2, nb_iter_l1=2)}
 CRAFTING = [
     name for name, entry in DEFENSES.items() if "craft_bn" in keywords(entry.craft)
 ]
@@ -48,6 +47,14 @@ def make_linear(seed=0):
     )
 
 
+def quick(name):
+    """What a defence needs, and fewer iterations."""
+    return {
+        "multi_norm": dict(nb_iter_linf=2, nb_iter_l2=2, nb_iter_l1=2),
+        "ensemble_at": dict(parts={"sources": [make_model(3)]}),
+    }.get(name, {})
+
+
 def make_split(size=BATCH * STEPS + 1, seed=0):
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (size, *SHAPE), dtype=np.uint8)
@@ -73,7 +80,7 @@ def make_trainer(defense, model=None):
 
 
 def trained(name, **hyper):
-    hyper = {**QUICK.get(name, {}), **hyper}
+    hyper = {**quick(name), **hyper}
     trainer = make_trainer(defenses.make_defense(name, **hyper))
     trainer.fit(batches(), steps_per_epoch=STEPS, shuffle=False, verbose=0)
     return trainer.classifier.get_weights()
@@ -102,6 +109,7 @@ def statistics_of(model):
         ("pgd_at", {"eps": 0.0, "craft_bn": "training"}),
         ("trades", {"beta": 0.0}),
         ("fast_at", {"eps": 0.0}),
+        ("ensemble_at", {"eps": 0.0}),
         ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0}),
         ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0, "mix": "avg"}),
         ("free_at", {"eps": 0.0}),
@@ -116,7 +124,7 @@ def test_equals_plain_training(name, hyper):
 
 @crafting
 def test_an_example_differs_from_its_image(name, batch):
-    craft = defenses.make_defense(name, **QUICK.get(name, {})).craft
+    craft = defenses.make_defense(name, **quick(name)).craft
     found = craft(make_model(), batch)
     assert np.mean(np.abs(found["adv_image"] - batch["image"])) > 1e-3
 
@@ -129,7 +137,7 @@ def test_an_example_differs_from_its_image(name, batch):
 def test_crafting_updates_nothing(name, craft_bn, batch):
     model = make_model()
     before = [variable.numpy() for variable in model.variables]
-    craft = defenses.make_defense(name, craft_bn=craft_bn, **QUICK.get(name, {})).craft
+    craft = defenses.make_defense(name, craft_bn=craft_bn, **quick(name)).craft
     tf.function(lambda: craft(model, batch), autograph=False)()
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
@@ -147,7 +155,7 @@ def test_one_pass_updates_the_statistics(name, batch, monkeypatch):
         monkeypatch.setattr(module, "updating_pass", spy)
     model = make_model()
     before = statistics_of(model)
-    defenses.make_defense(name, **QUICK.get(name, {}))(model, batch)
+    defenses.make_defense(name, **quick(name))(model, batch)
     assert len(passes) == 1
     # And no other pass does.
     np.testing.assert_array_equal(statistics_of(model), before)
@@ -201,7 +209,7 @@ def test_a_frozen_pass_draws_no_dropout():
 @crafting
 def test_crafted_images_are_in_the_ball_and_the_box(name, batch):
     radius = {"eps_linf" if name == "multi_norm" else "eps": 0.1}
-    defense = defenses.make_defense(name, **radius, **QUICK.get(name, {}))
+    defense = defenses.make_defense(name, **radius, **quick(name))
     adv = defense.craft(make_model(), batch)["adv_image"].numpy()
     distance = np.abs(adv - batch["image"])
     assert distance.max() > 0.05
@@ -376,6 +384,63 @@ def test_batches_come_as_often_as_replayed():
     assert len(again) == 3 * len(once)
     for i, one in enumerate(again):
         np.testing.assert_array_equal(one["image"], once[i // 3]["image"])
+
+
+# === Ensemble adversarial training ===
+
+
+def ensemble(number, **hyper):
+    sources = [make_model(seed) for seed in range(1, number + 1)]
+    parts = {"sources": sources}
+    return defenses.make_defense("ensemble_at", parts=parts, **hyper), sources
+
+
+def crafted_on(source, batch, **hyper):
+    attack = attacks.make_attack("fgsm", **hyper)
+    return attack(source, batch["image"], index=batch["draw"]).numpy()
+
+
+def test_every_batch_is_crafted_on_one_of_the_sources_or_the_model(batch):
+    defense, sources = ensemble(2)
+    model = make_model()
+    expected = [crafted_on(source, batch) for source in [*sources, model]]
+    craft = tf.function(lambda b: defense.craft(model, b), autograph=False)
+    drawn = []
+    for draw in range(60):
+        found = craft({**batch, "draw": batch["draw"] + draw})
+        same = [np.allclose(found["adv_image"], each, atol=1e-6) for each in expected]
+        assert sum(same) == 1
+        drawn.append(same.index(True))
+        np.testing.assert_array_equal(found["adv_label"], batch["label"])
+    assert min(np.bincount(drawn, minlength=3)) >= 10
+
+
+def test_the_draw_decides_on_the_source(batch):
+    defense, _ = ensemble(2)
+    one, again = (defense.craft(make_model(), batch)["adv_image"] for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+
+
+def test_the_sources_are_not_trained(batch):
+    defense, sources = ensemble(2)
+    before = [source.get_weights() for source in sources]
+    trainer = make_trainer(defense)
+    trainer.fit(batches(), steps_per_epoch=STEPS, shuffle=False, verbose=0)
+    for source, weights in zip(sources, before):
+        for one, other in zip(source.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_ensembles_loss_weighs_clean_and_adversarial_alike(batch):
+    defense, sources = ensemble(1)
+    loss, logits = defense(make_model(), batch)
+    images = tf.concat([batch["image"], defense.craft(make_model(), batch)[
+        "adv_image"]], 0)
+    both = make_model()(images, training=True)
+    labels = tf.concat([batch["label"]] * 2, 0)
+    own = keras.losses.sparse_categorical_crossentropy(labels, both, True)
+    np.testing.assert_allclose(loss, np.mean(own), rtol=1e-5)
+    np.testing.assert_allclose(logits, both[:BATCH], atol=1e-5)
 
 
 # === Distillation ===
@@ -571,9 +636,10 @@ def test_published_defaults():
         ("fgsm_at", {"labels": "hard"}, "`labels` must be true or predicted.*'hard'"),
         ("trades", {"statistics": "both"}, "must be joint or clean or adversarial"),
         ("pgd_at", {"craft_bn": "eval"}, "`craft_bn` must be inference or training"),
-        ("distillation", {}, "=distillation needs a teacher. .*Give --teacher"),
-        ("free_at", {}, "=free_at needs a perturbation"),
+        ("distillation", {}, "=distillation needs its teacher. .*Give --teacher"),
+        ("free_at", {}, "=free_at needs its perturbation"),
         ("none", {"parts": {"teacher": None}}, "=none takes no teacher.*--teacher"),
+        ("ensemble_at", {}, "=ensemble_at needs its sources. .*Give --sources"),
         ("distillation", {"temperature": -1.0, "parts": {"teacher": None}},
          "`temperature` must be above 0. Received: temperature=-1.0"),
         ("multi_norm", {"mix": "msd"}, "`mix` must be max or avg. Received: mix='msd'"),

@@ -19,6 +19,7 @@ from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.gradient import bim
 from tf_advdefense.attacks.gradient import fgsm
 from tf_advdefense.attacks.gradient import mim
+from tf_advdefense.attacks.gradient import r_fgsm
 from tf_advdefense.attacks.projected_gradient import pgd
 from tf_advdefense.attacks.sparse_l1 import sparse_l1
 
@@ -68,6 +69,28 @@ def test_fgsm_is_cleverhans(model, batch, norm, targeted):
             fast_gradient_method, model, batch, 0.1, norm, targeted=targeted
         ),
     )
+
+
+@directions
+def test_r_fgsm_is_cleverhans_after_a_random_step(model, batch, targeted):
+    images, labels = 0.2 + 0.6 * batch[0], batch[1]  # away from the box
+    found = r_fgsm(model, images, labels, targeted, eps=0.1, alpha=0.3, seed=2)
+    # All of eps at random: a corner of the ball.
+    signs = np.sign(r_fgsm(model, images, eps=0.1, alpha=1.0, seed=2) - images)
+    assert abs(signs.mean()) < 0.1 and abs(signs).min() == 1
+    start = images + np.float32(0.3 * 0.1) * signs
+    expected = fast_gradient_method(
+        model, start, 0.7 * 0.1, np.inf, y=labels, targeted=targeted, **BOUNDS
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_r_fgsm_without_a_random_step_is_fgsm(model, batch):
+    one, other = (attack(model, *batch, eps=0.1) for attack in (
+        make_attack("r_fgsm", alpha=0.0), fgsm))
+    np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="`alpha` must be a share.*alpha=2"):
+        r_fgsm(model, *batch, alpha=2.0)
 
 
 @pytest.mark.parametrize("attack", [bim, pgd])

@@ -79,6 +79,7 @@ def test_loss_has_gradients(name, batch):
     model = make_model()
     everything = {
         "teacher": make_model(),
+        "sources": [make_model()],
         "perturbation": free.perturbation(5, SHAPE),
     }
     parts = {part: everything[part] for part in defenses.needed_parts(name)}

@@ -28,6 +28,7 @@ from tf_advdefense.artifacts import files
 FORMAT = 2
 MODEL = (
     *("model", "defense", "adv_data", "seed", "epochs", "num_params"),
+    "sources",  # names of the models whose examples it was trained on, or null
     *("train_examples", "validation_accuracy", "test_accuracy", "weights_sha256"),
     "role",  # "target", "source" or "control"
 )

@@ -139,6 +139,7 @@ def _sum_of_parts(sequence):
 
 ATTACKS = {
     "fgsm": Attack(gradient.fgsm, FIXED, "arXiv:1412.6572", _gradients()),
+    "r_fgsm": Attack(gradient.r_fgsm, FIXED, "arXiv:1705.07204", _gradients()),
     "bim": Attack(gradient.bim, FIXED, "arXiv:1607.02533", _gradients("nb_iter")),
     "pgd": Attack(
         projected_gradient.pgd, FIXED, "arXiv:1706.06083", projected_gradient.cost

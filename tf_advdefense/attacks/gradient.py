@@ -1,5 +1,7 @@
 """Gradient-sign attacks of a fixed radius, CleverHans' functions: FGSM, BIM, MIM.
 
+R+FGSM, which CleverHans lacks, is its FGSM after a random step.
+
     adv = fgsm(model, images, targets, targeted=True, eps=2, norm=2)
     adv = mim([model, other], images, labels, eps=8 / 255, eps_iter=2 / 255)
 
@@ -18,6 +20,7 @@ from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks import draws
 from tf_advdefense.attacks.balls import radii
 from tf_advdefense.attacks.contract import contract
 from tf_advdefense.attacks.model_fn import stacked
@@ -48,6 +51,54 @@ def fgsm(
     return fast_gradient_method(
         model_fn, x, eps, norm, None, clip_min, clip_max, y, targeted
     )
+
+
+@contract(norms=(np.inf,), eps_per_image=True)
+def r_fgsm(
+    model_fn,
+    x,
+    y=None,
+    targeted=False,
+    clip_min=0.0,
+    clip_max=1.0,
+    seed=0,
+    index=None,
+    *,
+    eps=8 / 255,
+    alpha=0.5,
+):
+    """R+FGSM, Tramèr et al. 2018 (arXiv:1705.07204), section 4.1: out of masked regions.
+
+    A step of random signs, then FGSM with what is left of eps. `alpha` is the random
+    step's share of eps: the paper gives its length, half of eps on ImageNet and a
+    sixth on MNIST, which would not follow eps.
+    """
+    eps = radii(eps, x)
+    random = draws.sign(draws.row_keys(seed, index), 0, x.shape[1:])
+    start = tf.clip_by_value(x + column(alpha * eps, x) * random, clip_min, clip_max)
+    model_fn, y = stacked(model_fn, y)
+    return fast_gradient_method(
+        model_fn,
+        start,
+        column((1 - alpha) * eps, x),
+        np.inf,
+        None,
+        clip_min,
+        clip_max,
+        y,
+        targeted,
+    )
+
+
+def _check_alpha(alpha, **_):
+    if not 0 <= alpha <= 1:
+        raise ValueError(
+            "`alpha` must be a share of eps, in [0, 1]. "
+            f"Received: alpha={alpha}. Write 0.5 for half of it."
+        )
+
+
+r_fgsm.check = _check_alpha
 
 
 @contract(norms=(np.inf, 2))

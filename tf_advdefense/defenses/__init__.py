@@ -35,7 +35,8 @@ def make_defense(name, *, dataset="cifar10", attack=None, parts=None, **hyper):
       name: a key of `DEFENSES`.
       dataset: whose published hyperparameters are the defaults.
       attack: name of another attack to craft with, for a defence that takes one.
-      parts: what is no number, for `needed_parts`: {"teacher": model}.
+      parts: what is no number, for `needed_parts`: {"teacher": model}, or {"sources":
+        [model, ...]}.
       **hyper: hyperparameters of the defence and of its attack.
 
     Returns:
@@ -97,7 +98,7 @@ def needed_parts(name):
 def _check_parts(name, parts):
     for part in needed_parts(name):
         if part not in parts:
-            raise ValueError(f"--defense={name} needs a {part}. Received: none. "
+            raise ValueError(f"--defense={name} needs its {part}. Received: none. "
                              f"Give --{part}.")
     for part in parts:
         if part not in needed_parts(name):

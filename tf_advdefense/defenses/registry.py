@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from tf_advdefense.defenses import adversarial_training
 from tf_advdefense.defenses import distillation
+from tf_advdefense.defenses import ensemble
 from tf_advdefense.defenses import free
 from tf_advdefense.defenses import given_images
 from tf_advdefense.defenses import multi_norm
@@ -47,8 +48,15 @@ DEFENSES = {
         "(Goodfellow et al. 2015, arXiv:1412.6572, with static examples)"),
     "ensemble": Defense(
         given_images.mixed, sets.other_architecture,
-        "clean images mixed with pre-generated examples of other source models, one "
-        "source per batch (Tramer et al. 2018, arXiv:1705.07204)"),
+        "clean images mixed with pre-generated examples of other models, one source "
+        "per batch (Tramer et al. 2018, arXiv:1705.07204)"),
+    "ensemble_at": Defense(
+        adversarial_training.adversarial_loss, None,
+        "every image clean and with FGSM on a model drawn for the batch, one of "
+        "--sources or the current one (Tramer et al. 2018, arXiv:1705.07204)",
+        ensemble.against_drawn_source, "fgsm",
+        {"cifar10": dict(eps=8 / 255, adv_weight=0.5),
+         "mnist": dict(eps=0.3, adv_weight=0.5)}),
     "fgsm_at": Defense(
         adversarial_training.adversarial_loss, None,
         "every image clean and with FGSM on the current weights, labels predicted "

@@ -12,7 +12,8 @@ import math
 NONE = "–"
 
 ATTACKS = {
-    "clean": "Clean", "fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "mim": "MIM",
+    "clean": "Clean", "fgsm": "FGSM", "r_fgsm": "R+FGSM", "bim": "BIM", "pgd": "PGD",
+    "mim": "MIM",
     "cw": "CW", "sparse_l1": "Sparse L1", "ead": "EAD", "jsma": "JSMA",
     "deepfool": "DeepFool", "fmn": "FMN", "minimal_eps": "Minimal ε",
     "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR", "apgd_t": "APGD-T", "fab_t": "FAB-T",
@@ -22,6 +23,7 @@ NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
 DEFENSES = {
     "none": "undefended", "": "undefended", "adversarial": "adversarial training",
     "ensemble": "ensemble adversarial training",
+    "ensemble_at": "ensemble adversarial training on the fly",
     "fgsm_at": "FGSM adversarial training", "pgd_at": "PGD adversarial training",
     "trades": "TRADES", "fast_at": "fast adversarial training",
     "free_at": "free adversarial training",
