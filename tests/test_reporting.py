@@ -13,8 +13,8 @@ import pytest
 
 from tf_advdefense.artifacts import results as results_format
 from tf_advdefense.reporting import (
-    document, figures, formats, grids, markdown, protocols, statistics, summary, tables,
-    render_tables, write_report)
+    document, figures, formats, grids, markdown, overview, protocols, statistics,
+    summary, tables, render_tables, write_report)
 from tf_advdefense.reporting.report import build_sections
 
 # Share of correct images that survive an attack of strength 1, by model.
@@ -387,6 +387,89 @@ def test_the_baseline_has_the_same_architecture(data):
 def test_models_keep_their_colour_and_marker():
     marks = figures.styles([f"m{i}" for i in range(40)])
     assert len({tuple(mark.items()) for mark in marks.values()}) == 40
+
+
+# --- one table for all, and attackers who overlook a defence ------------------------
+
+
+def defended_results():
+    """Two white-box attacks, one oblivious, and transfer from a held-out source."""
+    store = Store()
+    n = np.arange(10)
+    for target, right in (("resnet50", (4, 2)), ("resnet50-ensemble", (8, 6))):
+        store.measure(target, "clean", setting="clean", n=10)
+        for attack, correct in zip(("fgsm", "pgd"), right):
+            # From either end, so that the worst case is neither attack's.
+            ok = n < correct if attack == "fgsm" else n >= 10 - correct
+            store.add(target, attack, target, "white-box", "inf", "fixed-eps", "8/255",
+                      {}, None, n >= 0, ok, np.ones(10, np.float32))
+        store.add(target, "fgsm", "alexnet", "transfer", "inf", "fixed-eps", "8/255",
+                  {}, "set", n >= 0, n < 9, np.ones(10, np.float32))
+    store.add("resnet50-ensemble", "pgd", "resnet50-ensemble", "oblivious", "inf",
+              "fixed-eps", "8/255", {}, None, n >= 0, n < 9, np.ones(10, np.float32))
+    results = _complete(store.records)
+    results["models"]["resnet50-ensemble"]["sources"] = ["alexnet"]
+    return results, store.per_example
+
+
+def test_the_overview_has_every_attack_and_their_worst_case():
+    table, = sections(*defended_results())["Overview"]
+    assert [(c.text, c.detail) for c in table.header] == [
+        ("Model", ""), ("Clean", ""), ("FGSM", "ε = 8/255"), ("PGD", "ε = 8/255"),
+        ("Worst case", "ε = 8/255"), ("FGSM", "ε = 8/255\nfrom `alexnet`")]
+    own, ensemble = table.rows
+    # 4 from one end and 2 from the other share no image, 8 and 6 share 4.
+    assert [c.text for c in own[2:]] == ["40.0", "20.0", "0.0", "90.0"]
+    assert [c.text for c in ensemble[2:]] == ["80.0", "60.0", "40.0", "90.0"]
+    assert ensemble[4].detail.startswith(formats.interval(wilson(4, 10)))
+    assert "FGSM (ε = 8/255) and PGD (ε = 8/255)" in table.caption
+
+
+def test_the_worst_case_joins_on_the_images_of_all():
+    arrays = {"a/index": np.array([5, 1, 3]), "a/ok": np.array([True, True, False]),
+              "b/index": np.array([3, 5, 9]), "b/ok": np.array([True, True, True])}
+    assert overview.worst_case(arrays, ["a", "b"]).tolist() == [False, True]
+    assert overview.worst_case(arrays, ["a", "c"]) is None
+
+
+def test_the_overview_shows_the_radius_nearest_8_255(data):
+    table, = sections(*data)["Overview"]
+    shown = [c.detail for c in table.header if c.text == "FGSM"]
+    assert shown == ["ε = 8/255", "ε = 0.01\nfrom `resnet50`",
+                     "ε = 0.01\nfrom `alexnet`"]
+    cw = [c.text for c in table.header].index("CW")
+    assert table.rows[0][cw].detail.splitlines()[-1].startswith("L2 ")
+
+
+def test_who_was_trained_on_a_source_is_marked():
+    results, _ = defended_results()
+    table = tables.accuracy_table(results, protocol_of(results, "alexnet"))
+    assert [[c.mark for c in row[1:]] for row in table.rows] == [
+        ["", ""], ["", "trained on"]]
+    assert "for all others it is held out" in table.caption
+    results["models"]["resnet50-ensemble"]["sources"] = ["resnet50"]
+    table = tables.accuracy_table(results, protocol_of(results, "alexnet"))
+    assert not any(c.mark for row in table.rows for c in row)
+    assert "held out" not in table.caption
+
+
+def test_oblivious_stands_beside_adaptive():
+    results, per_example = defended_results()
+    table = tables.oblivious_table(results, protocol_of(results, None))
+    assert [[c.text for c in row] for row in table.rows] == [
+        ["`resnet50-ensemble`", "–", "90.0"], ["`resnet50-ensemble`", "80.0", "60.0"]]
+    assert [row[0].detail for row in table.rows] == [
+        "oblivious attacker", "adaptive attacker"]
+    said = " ".join(summary.sentences(results, per_example))
+    assert "`resnet50-ensemble` from 90.0 to 60.0 % under PGD (ε = 8/255)." in said
+    # The oblivious record is in no other table.
+    white_box = tables.accuracy_table(results, protocol_of(results, None))
+    assert white_box.rows[1][3].text == "60.0"
+
+
+def test_no_oblivious_table_without_oblivious_attacks(data):
+    results, _ = data
+    assert tables.oblivious_table(results, protocol_of(results, None)) is None
 
 
 # --- the summary says what the numbers say -----------------------------------------

@@ -19,6 +19,7 @@ import numpy as np
 from tf_advdefense import evaluation
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import results
+from tf_advdefense.defenses.adaptive import attacked_view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Target:
     """A model to be measured: where it is, what it is, and the command that made it.
 
     `fields` are its `results.MODEL`; `command` is None for a model from elsewhere.
+    `temperature` is that of its training. `masked` says that an attacker may overlook
+    its defence: its oblivious accuracy is then measured beside the adaptive one.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Target:
     sha256: str
     fields: dict
     command: str | None = None
+    temperature: float = 1.0
+    masked: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +61,8 @@ class Measurement:
     @property
     def title(self):
         """`fgsm 8/255 on resnet50`, for whoever waits for it."""
-        what = [self.record["attack"], self.record["eps_text"], "on", self.target.name]
+        what = [self.record["attack"], self.record["eps_text"], "on", self.target.name,
+                "(oblivious)" * (self.record["setting"] == "oblivious")]
         return " ".join(filter(None, what))
 
     @property
@@ -72,15 +78,21 @@ class Measurement:
         return self.record["num_examples"]
 
     def take(self, model, data, batch_size, progress=None):
-        """Measure; returns (record, {"KEY/...": array})."""
+        """Measure; returns (record, {"KEY/...": array}).
+
+        White-box attacks are adaptive (`defenses.adaptive`).
+        """
         if self.adv_set is not None:
             fields, arrays = evaluation.on_set(
                 model, adversarial_sets.read_arrays(self.adv_set),
                 clean_images(data, self.adv_set), batch_size)
         elif self.attack is not None:
+            attacked = attacked_view(
+                self.record["setting"], model, self.target.temperature)
             fields, arrays = evaluation.under_attack(
                 model, self.attack, data.test.take(self.num_examples), batch_size,
-                seed=self.identity["seed"], progress=progress)
+                seed=self.identity["seed"], progress=progress,
+                attacked=None if attacked is model else attacked)
         else:
             fields, arrays = evaluation.on_clean(model, data.test, batch_size)
         record = {"key": self.key, **self.record, **fields}
@@ -110,6 +122,7 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0)
       seed: of the attacks' random draws.
 
     A white-box attack that a set holds already, on as many images, is not repeated.
+    Targets whose defence an attacker may overlook are attacked so, too.
     """
     measurements = []
     for target in targets:
@@ -118,9 +131,11 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0)
         for eps_text, attack in attacks:
             count = min(len(data.test),
                         num_examples if max(attack.passes) <= _CHEAP else few)
+            arguments = target, eps_text, attack, data, batch_size, seed, count
             if not any(_covers(s.config, target, attack, count) for s in sets):
-                measurements.append(_white_box(
-                    target, eps_text, attack, data, batch_size, seed, count))
+                measurements.append(_live("white-box", *arguments))
+            if target.masked:
+                measurements.append(_live("oblivious", *arguments))
     return measurements
 
 
@@ -161,16 +176,18 @@ def _on_set(target, adv_set):
         adv_set=adv_set, identity={"files": config["files"]})
 
 
-def _white_box(target, eps_text, attack, data, batch_size, seed, num_examples):
+def _live(setting, target, eps_text, attack, data, batch_size, seed, num_examples):
     return _measurement(
         target, {
-            "source": target.name, "attack": attack.name, "setting": "white-box",
+            "source": target.name, "attack": attack.name, "setting": setting,
             "norm": norm_text(attack.norm), "kind": attack.kind,
             "eps": attack.hyper.get("eps"), "eps_text": eps_text,
             "params": json_hyper(attack), "num_examples": num_examples},
         attack=attack, identity={
             "dataset": data.fingerprint, "params": json_hyper(attack),
-            "num_examples": num_examples, "batch_size": batch_size, "seed": seed})
+            "num_examples": num_examples, "batch_size": batch_size, "seed": seed,
+            **({} if target.temperature == 1 else {
+                "temperature": target.temperature})})
 
 
 def _measurement(target, record, *, identity, attack=None, adv_set=None):

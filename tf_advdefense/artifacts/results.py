@@ -35,7 +35,9 @@ MODEL = (
 RECORD = (
     "key",  # unique
     *("target", "source"),  # names of models; the source is null for clean images
-    *("attack", "setting"),  # "clean", "fgsm", ...; "clean", "white-box", "transfer"
+    # "clean", "fgsm", ...; "clean", "white-box", "transfer", and "oblivious": crafted
+    # on the model without its defence, where "white-box" is adaptive.
+    *("attack", "setting"),
     *("norm", "kind"),  # "inf", "2", "1" or null; see attacks.ATTACKS
     *("eps", "eps_text", "params", "adv_set"),
     *("num_examples", "clean_correct", "correct"),  # correct: clean and attacked

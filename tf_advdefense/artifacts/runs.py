@@ -38,6 +38,19 @@ class Run:
     def model_path(self):
         return self.directory / "model.keras"
 
+    @property
+    def temperature(self):
+        """The temperature that it was trained at; see `defenses.distillation`."""
+        return self.config["request"].get("defense_args", {}).get("temperature", 1.0)
+
+    @property
+    def defense(self):
+        """How it was defended, in words of the command line; "none" if it was not."""
+        request = self.config["request"]
+        named = [request["defense"]] * (request["defense"] != "none")
+        named += filter(None, [request.get("transforms")])
+        return " behind ".join(named) or "none"
+
 
 def run_directory(output_dir, name):
     """Returns where the run `name` lies or will lie."""

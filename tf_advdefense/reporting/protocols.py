@@ -15,6 +15,7 @@ import json
 from tf_advdefense.reporting import formats
 
 CLEAN, WHITE_BOX, TRANSFER = "clean", "white-box", "transfer"
+OBLIVIOUS = "oblivious"
 MINIMAL_NORM = "minimal-norm"
 
 
@@ -87,6 +88,12 @@ class Protocol:
         """Whether a transfer table's cell is white-box: the source's own."""
         record = self.cells.get((model, condition), {})
         return bool(self.source) and record.get("setting") == WHITE_BOX
+
+
+def seen(results, protocol, model):
+    """Whether a model was trained on examples of the source: it is not held out."""
+    sources = results["models"].get(model, {}).get("sources") or []
+    return bool({*(protocol.source or "").split("+")} & {*sources})
 
 
 def condition_of(record, with_set=True):
@@ -180,6 +187,13 @@ def _white_box(results):
         if condition in conditions:
             conditions[condition].setdefault(record["target"], record)
     return _assemble(results, None, conditions)
+
+
+def oblivious(results, white_box):
+    """{(model, condition of the white-box table): oblivious record}."""
+    found = {(r["target"], condition_of(r, with_set=False)): r
+             for r in results["records"] if r["setting"] == OBLIVIOUS}
+    return {cell: r for cell, r in found.items() if cell in white_box.cells}
 
 
 def _by_condition(records, with_set=True):

@@ -4,7 +4,8 @@ import pathlib
 
 from tf_advdefense.artifacts import files
 from tf_advdefense.reporting import (
-    figures, formats, grids, html, listings, markdown, protocols, summary, tables)
+    figures, formats, grids, html, listings, markdown, overview, protocols, summary,
+    tables)
 from tf_advdefense.reporting.document import (
     Bullets, Cell, Code, Figure, Prose, Section, Table, slug)
 from tf_advdefense.reporting.formats import code
@@ -58,6 +59,7 @@ def build_sections(results, per_example, examples=()):
     marks = figures.styles(protocols.ordered_models(
         results, {r["target"] for r in results["records"]}))
     sections = [Section("Summary", _summary(results, per_example))]
+    sections += [Section("Overview", [overview.overview_table(results, per_example)])]
     sections += [_protocol_section(results, per_example, p, marks) for p in found]
     sections += [
         Section("Accuracy against ε", _sweeps(found, marks)),
@@ -92,6 +94,7 @@ def _protocol_section(results, per_example, protocol, marks):
                      figures.dot_plot(protocol, marks)),
               tables.gain_table(results, per_example, protocol)]
     if not protocol.source:
+        blocks.insert(2, tables.oblivious_table(results, protocol))
         blocks += [tables.distance_table(results, protocol),
                    *_distance_curves(per_example, protocol, marks)]
     return Section(f"{kind}: {protocol.title[0].lower()}{protocol.title[1:]}", blocks)
@@ -156,6 +159,12 @@ DEFINITIONS = [
     "counts as lost without an attack.",
     "White-box: the examples were crafted on the very model that is scored. Transfer: "
     "they were crafted on another one, the source.",
+    "Adaptive: a white-box attack goes through the whole model. Where a transformation "
+    "has no gradient, the backward pass goes around it (BPDA); where it is random, the "
+    "attack climbs the mean over draws (EOT); logits of a model that was trained at a "
+    "temperature are divided by it. Oblivious: the attack overlooks all that.",
+    "Worst case: the share of images that are right when clean and under every one of "
+    "several attacks.",
     "Control: a second undefended network, trained independently. Examples crafted on "
     "one network fool another less, defended or not; only a gain over the control is "
     "the defence's own.",

@@ -11,6 +11,7 @@ from tf_advdefense.reporting import formats, protocols, tables
 from tf_advdefense.reporting.formats import code
 
 SIGNIFICANT = 0.05
+_ENSEMBLES = ("ensemble", "ensemble_at")
 
 
 def sentences(results, per_example):
@@ -22,7 +23,8 @@ def sentences(results, per_example):
     if found:
         spoken.append(_clean_cost(results, per_example, found[0]))
     if white_box:
-        spoken += [_gains(results, per_example, white_box), _distances(white_box)]
+        spoken += [_gains(results, per_example, white_box),
+                   _overlooked(results, white_box), _distances(white_box)]
     if transfer:
         spoken += [_gains(results, per_example, transfer),
                    _control(results, per_example, transfer)]
@@ -131,7 +133,7 @@ def _control(results, per_example, protocol):
     controls = [m for m in protocol.models if protocols.role(results, m) == "control"]
     defended = [m for m, _ in _defended(results, protocol)]
     ensembles = [m for m in defended
-                 if results["models"][m]["defense"] == "ensemble"]
+                 if results["models"][m]["defense"] in _ENSEMBLES]
     if not defended:
         return ""
     model = (ensembles or defended)[0]
@@ -161,6 +163,23 @@ def _verdict(better, attacks):
     if better == attacks:
         return "its gain is everywhere more than that of just another network."
     return "only where it is better is the gain more than that of just another network."
+
+
+def _overlooked(results, white_box):
+    """Where an attacker who overlooks a defence makes it look best."""
+    cells = protocols.oblivious(results, white_box)
+    phrases = []
+    for model in dict.fromkeys(model for model, _ in cells):
+        own = {c: (record["accuracy"], white_box.cells[model, c]["accuracy"])
+               for (name, c), record in cells.items() if name == model}
+        condition = max(own, key=lambda c: own[c][0] - own[c][1])
+        before, after = map(formats.percent, own[condition])
+        phrases.append(f"{code(model)} from {before} to {after} % under "
+                       f"{white_box.title_of(condition)}")
+    if not phrases:
+        return ""
+    return ("Attacks that take the defence into account, beside those that overlook "
+            f"it: {'; '.join(phrases)}.")
 
 
 def _distances(protocol):

@@ -12,6 +12,7 @@ from tf_advdefense.reporting import formats, protocols, statistics
 from tf_advdefense.reporting.document import Cell, Table
 
 NONE = Cell(formats.NONE)
+TRAINED_ON = "trained on"
 
 
 def accuracy_table(results, protocol):
@@ -19,28 +20,32 @@ def accuracy_table(results, protocol):
     if not protocol.attacked():
         return None
     rows = [[model_cell(results, model)]
-            + [_accuracy_cell(protocol, model, c) for c in protocol.conditions]
+            + [accuracy_cell(results, protocol, model, c) for c in protocol.conditions]
             for model in protocol.models]
-    return Table(_accuracy_caption(protocol), _header(protocol), rows)
+    return Table(_accuracy_caption(results, protocol), _header(protocol), rows)
 
 
-def _accuracy_caption(protocol):
+def _accuracy_caption(results, protocol):
     images = "Source and target are the same model in every attacked cell."
     if protocol.source:
         images = f"All examples were crafted on {formats.code(protocol.source)}"
         images += (": its own cells are marked white-box, all others are transfer."
                    if any(protocol.is_own(*cell) for cell in protocol.cells)
                    else ", so all is transfer.")
+        if any(protocols.seen(results, protocol, model) for model in protocol.models):
+            images += (f" Models marked {TRAINED_ON} saw examples of that source in "
+                       "training; for all others it is held out.")
     return (f"Accuracy in %, with the 95 % interval and the number of images. {images} "
             "An attacked image counts if its clean copy is classified correctly too.")
 
 
 def _header(protocol):
-    return [Cell("Model")] + [Cell(c.label, _budget(protocol, c))
+    return [Cell("Model")] + [Cell(c.label, budget(protocol, c))
                               for c in protocol.conditions]
 
 
-def _budget(protocol, condition):
+def budget(protocol, condition):
+    """The smaller line of a column's heading."""
     return protocol.budget(condition) or formats.NORMS.get(condition.norm, "")
 
 
@@ -53,14 +58,42 @@ def model_cell(results, name):
         [*what, formats.defense(model.get("defense"))]) if model else "")
 
 
-def _accuracy_cell(protocol, model, condition):
+def accuracy_cell(results, protocol, model, condition):
+    """Accuracy, interval and number of images; a dash where nothing was measured."""
     record = protocol.cells.get((model, condition))
+    mark = ""
+    if condition.attack != protocols.CLEAN and protocols.seen(results, protocol, model):
+        mark = TRAINED_ON
+    if protocol.is_own(model, condition):
+        mark = protocols.WHITE_BOX
+    return _scored(record, mark)
+
+
+def _scored(record, mark=""):
     if record is None:
         return NONE
     detail = (f"{formats.interval(record['interval'])}\n"
               f"n = {formats.count(record['num_examples'])}")
-    mark = protocols.WHITE_BOX if protocol.is_own(model, condition) else ""
     return Cell(formats.percent(record["accuracy"]), detail, mark, record["accuracy"])
+
+
+def oblivious_table(results, protocol):
+    """Two rows for each model whose defence an attacker may overlook."""
+    overlooked = protocols.oblivious(results, protocol)
+    models = [m for m in protocol.models if any(m == model for model, _ in overlooked)]
+    rows = []
+    for model in models:
+        for setting, cells in (("oblivious", overlooked), ("adaptive", protocol.cells)):
+            rows.append([Cell(formats.code(model), f"{setting} attacker")] + [
+                _scored(cells.get((model, c))) for c in protocol.attacked()])
+    caption = (
+        "Accuracy in %, with the 95 % interval and the number of images, of the whole "
+        "model, on examples of an attacker who overlooks its defence (oblivious) and of "
+        "one who attacks through it (adaptive: the white-box row above). Only the "
+        "adaptive row tells how robust the model is.")
+    header = [Cell("Model")] + [Cell(c.label, budget(protocol, c))
+                                for c in protocol.attacked()]
+    return Table(caption, header, rows) if rows else None
 
 
 def gain_table(results, per_example, protocol):
@@ -104,7 +137,7 @@ def _gain_cell(per_example, protocol, first, second, condition):
 def distance_table(results, protocol):
     """Success rate and length of minimal-norm attacks, the smaller the easier."""
     attacks = [c for c in protocol.conditions if c.kind == protocols.MINIMAL_NORM]
-    rows = [[model_cell(results, model), Cell(attack.label, _budget(protocol, attack)),
+    rows = [[model_cell(results, model), Cell(attack.label, budget(protocol, attack)),
              *_distance_cells(protocol.cells[model, attack])]
             for attack in attacks for model in protocol.models
             if (model, attack) in protocol.cells]

@@ -1,0 +1,93 @@
+"""What attackers craft on: all of a defended model, or less than that."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_advdefense import attacks
+from tf_advdefense import comparison
+from tf_advdefense import evaluation
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.datasets import Split
+from tf_advdefense.defenses import transforms
+from tf_advdefense.defenses.adaptive import attacked_view
+
+SHAPE, CLASSES, T = (6, 6, 3), 4, 100.0
+
+
+def make_model(scale=1.0):
+    """A linear model, whose logits are `scale` times as large."""
+    keras.utils.set_random_seed(4)
+    dense = keras.layers.Dense(CLASSES, use_bias=False)
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), dense])
+    dense.kernel.assign(scale * dense.kernel)
+    return model
+
+
+@pytest.fixture(scope="module")
+def data():
+    images = np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8)
+    labels = np.argmax(make_model()(images / np.float32(255)), -1)
+    split = Split(images, labels, np.arange(40))
+    return Dataset("shapes", tuple("abcd"), "f" * 64, split, split, split)
+
+
+def test_an_undefended_model_is_attacked_as_it_is():
+    model = make_model()
+    assert attacked_view("white-box", model) is model
+    assert attacked_view("oblivious", model) is model
+
+
+def test_who_overlooks_the_transformations_attacks_the_classifier():
+    classifier = make_model()
+    layers = transforms.parse_transforms("bit_depth:bits=1")
+    model = transforms.with_transforms(classifier, layers)
+    assert attacked_view("oblivious", model) is classifier
+    assert attacked_view("white-box", model) is model
+
+
+def test_the_adaptive_attacker_divides_by_the_temperature(data):
+    model = make_model()
+    images = data.test.images / np.float32(255)
+    cooled = attacked_view("white-box", model, T)
+    np.testing.assert_allclose(cooled(images), model(images) / T, rtol=1e-6)
+    assert attacked_view("oblivious", model, T) is model
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd_ce"])
+def test_vanished_gradients_are_no_robustness(data, name):
+    """At a scale where float32's cross-entropy is exactly flat, as a distilled one's."""
+    model = make_model(scale=T * 1e3)
+    chosen = [("0.3", attacks.make_attack(name, eps=0.3))]
+    target = comparison.Target("a", None, "1" * 64, {}, temperature=T * 1e3,
+                               masked=True)
+    _, white_box, oblivious = comparison.plan(
+        [target], [], chosen, data, num_examples=40, few=40, batch_size=40)
+    accuracy = {}
+    for measurement in (white_box, oblivious):
+        record, _ = measurement.take(model, data, 40)
+        assert record["clean_correct"] == 40 and record["source"] == "a"
+        accuracy[record["setting"]] = record["accuracy"]
+    assert accuracy["white-box"] <= 0.1
+    assert accuracy["oblivious"] >= 0.5
+    # The plain model at the same place: the scale changes no class.
+    fields, _ = evaluation.under_attack(make_model(), chosen[0][1], data.test, 40)
+    assert abs(fields["accuracy"] - accuracy["white-box"]) <= 0.05
+
+
+def test_only_defences_that_can_be_overlooked_are_measured_twice(data):
+    chosen = [("8/255", attacks.make_attack("fgsm"))]
+
+    def plan(**fields):
+        target = comparison.Target("a", None, "1" * 64, {}, **fields)
+        return comparison.plan(
+            [target], [], chosen, data, num_examples=10, few=5, batch_size=4)
+
+    plain, masked = plan(), plan(masked=True)
+    assert [m.record["setting"] for m in plain] == ["clean", "white-box"]
+    assert [m.record["setting"] for m in masked] == ["clean", "white-box", "oblivious"]
+    assert masked[2].title == "fgsm 8/255 on a (oblivious)"
+    assert [m.key for m in masked[:2]] == [m.key for m in plain]
+    # Another temperature is another attack.
+    assert plan(temperature=T)[1].key != plain[1].key
+    assert plan(temperature=T)[0].key == plain[0].key
