@@ -133,6 +133,15 @@ def make_path(root):
                            f"--report_dir={outputs}/elsewhere"],
          report_saved_model=[*alone, f"--model_path={saved_model}",
                              f"--report_dir={outputs}/saved"])
+    crafting = [*defended, f"--output_dir={root}/crafting"]
+    trained = outputs / "runs" / "small_resnet" / "model.keras"
+    each("train",
+         ensemble_at=[*crafting, "--defense=ensemble_at",
+                      f"--sources={trained},{elsewhere}"],
+         distillation=[*crafting, "--defense=distillation", f"--teacher={trained}"],
+         bit_depth=[*crafting, "--transforms=bit_depth:bits=1"])
+    results["report_crafting"] = binaries.run(
+        "report", *common, *REPORT, "--eps=0.1", f"--output_dir={root}/crafting")
     results["export"] = binaries.run(
         "export", f"--output_dir={outputs}", "--run=small_resnet-ensemble")
     return Path(outputs, common, elsewhere, results)

@@ -300,6 +300,26 @@ def test_what_is_measured_is_not_measured_again(path):
     assert not again.stderr
 
 
+def test_defences_that_are_overlooked_are_attacked_twice(path):
+    directory = path.outputs.parent / "crafting"
+    stored, _ = results.load_results(directory / "report")
+    names = [f"small_resnet-{name}" for name in
+             ("bit_depth", "distillation", "ensemble_at")]
+    assert sorted((r["target"], r["setting"]) for r in stored["records"]) == [
+        (names[0], "clean"), (names[0], "oblivious"), (names[0], "white-box"),
+        (names[1], "clean"), (names[1], "oblivious"), (names[1], "white-box"),
+        (names[2], "clean"), (names[2], "white-box")]
+    models = stored["models"]
+    assert [models[name]["defense"] for name in names] == [
+        "bit_depth:bits=1", "distillation", "ensemble_at"]
+    assert models[names[2]]["sources"] == ["elsewhere", "model"]
+    assert {m["role"] for m in models.values()} == {"target"}
+    text = (directory / "report" / "report.md").read_text()
+    assert text.count("oblivious attacker") == text.count("adaptive attacker") == 2
+    config = read_json(directory / "runs" / names[2] / "config.json")
+    assert [len(sha) for sha in config["request"]["sources"].values()] == [64, 64]
+
+
 @pytest.mark.parametrize("name, directory", [
     ("elsewhere", "elsewhere"), ("saved_model", "saved")])
 def test_a_model_from_elsewhere_alone(path, name, directory):
