@@ -9,9 +9,9 @@ import tensorflow as tf
 from tf_advdefense import comparison
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.balls import random_ball
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.noise import noise
-from tf_advdefense.attacks.noise import unit_ball
 from tf_advdefense.attacks.spatial import spatial
 from tf_advdefense.attacks.spatial import transform
 
@@ -23,7 +23,7 @@ def rows(values):
 @pytest.mark.parametrize("norm", [np.inf, 2, 1])
 def test_draws_fill_their_ball(norm):
     keys = row_keys(0, tf.range(4000))
-    ball = unit_ball(norm, keys, tf.range(4000), (2, 3, 1)).numpy().reshape(4000, 6)
+    ball = random_ball(keys, tf.range(4000), (2, 3, 1), norm).numpy().reshape(4000, 6)
     radius = np.linalg.norm(ball, norm, axis=1)
     assert radius.max() <= 1 + 1e-6
     # In d dimensions, the radius of a uniform draw has mean d / (d + 1) in any norm.

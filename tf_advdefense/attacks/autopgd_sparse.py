@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import draws
 from tf_advdefense.attacks import l1_ball
+from tf_advdefense.attacks.balls import lengths
 from tf_advdefense.attacks.stages import column
 
 _SHARE = 0.2  # of the entries, moved by the first steps from a random start
@@ -43,7 +44,7 @@ def begin(x, point, radius, settings):
     fields = {"step": radius, "share": tf.zeros_like(radius) + _SHARE}
     if not settings["use_largereps"]:
         return {**fields, "entries": entries}
-    moved = _entries(point, x)
+    moved = lengths(point - x, 0)
     return {**fields, "share": moved / entries / _THINNING, "entries": moved}
 
 
@@ -54,7 +55,7 @@ def adapt(state, loss, checkpoint, radius, settings):
     back to it; elsewhere the step is shortened.
     """
     x = state["image"]
-    entries = _entries(state["best"], x)
+    entries = lengths(state["best"] - x, 0)
     sparser = checkpoint & (entries < 0.95 * state["entries"])
     step = tf.maximum(state["step"] / _SHORTENING, _SHORTEST * radius)
     share = entries / math.prod(x.shape[1:]) / _THINNING
@@ -80,9 +81,3 @@ def move(state, current, gradient, radius, settings):
     direction = tf.reshape(tf.math.divide_no_nan(signs, number), tf.shape(x))
     point = current + column(state["step"], x) * direction
     return {"point": project(point, x, radius, settings)}
-
-
-def _entries(point, x):
-    """How many entries differ, float32 `[n]`."""
-    axes = list(range(1, len(x.shape)))
-    return tf.reduce_sum(tf.cast(point != x, tf.float32), axes)

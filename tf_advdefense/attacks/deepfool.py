@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import losses
+from tf_advdefense.attacks.balls import dual_lengths
+from tf_advdefense.attacks.balls import lengths
 from tf_advdefense.attacks.model_fn import predict
-from tf_advdefense.attacks.hyperplane import DUAL
-from tf_advdefense.attacks.hyperplane import length
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
 from tf_advdefense.attacks.stages import compiled
@@ -55,7 +55,7 @@ def advance(model_fn, state, settings):
     adv = tf.clip_by_value(adv, settings["clip_min"], settings["clip_max"])
     fooled = losses.is_fooled(model_fn(adv), state["label"], settings["targeted"])
     iteration = state["iteration"] + 1
-    stuck = length(step, np.inf) == 0
+    stuck = lengths(step, np.inf) == 0
     new = {
         **state,
         "adv": adv,
@@ -86,7 +86,7 @@ def _nearest_boundary(model_fn, state, settings):
         pair = tf.gather(pairs, i, axis=1)
         gradient = tape.gradient(logits, x, output_gradients=pair)
         gap = tf.abs(tf.reduce_sum(pair * logits, axis=1)) + _CROSS
-        size = gap / length(gradient, DUAL[norm])
+        size = gap / dual_lengths(gradient, norm)
         # Without a gradient it is infinite, and NaN is never less: neither is taken.
         closer = size < best_size
         best_gradient = where(closer, gradient, best_gradient)
@@ -98,7 +98,7 @@ def _nearest_boundary(model_fn, state, settings):
         (0, tf.fill(tf.shape(x)[:1], np.inf), tf.zeros_like(x)),
     )
     if norm == 2:
-        direction = tf.math.divide_no_nan(gradient, column(length(gradient, 2), x))
+        direction = tf.math.divide_no_nan(gradient, column(lengths(gradient, 2), x))
     else:
         direction = tf.sign(gradient)
     size = tf.where(size < np.inf, size, 0.0)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import draws
 from tf_advdefense.attacks import losses
-from tf_advdefense.attacks.hyperplane import length
+from tf_advdefense.attacks.balls import lengths
 from tf_advdefense.attacks.hyperplane import to_hyperplane
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
@@ -114,7 +114,7 @@ def _linearise(model_fn, state, settings):
 
 def _record(state, point, logits, settings):
     """The state with the points among the best, where they fool and are closer."""
-    distance = length(point - state["image"], settings["norm"])
+    distance = lengths(point - state["image"], settings["norm"])
     fooled = losses.is_fooled(logits, state["label"], settings["targeted"])
     closer = fooled & (distance < state["best_distance"])
     nearest = tf.where(closer, distance, state["best_distance"])
@@ -135,7 +135,7 @@ def _step(state, value, gradient, settings):
     bounds = (settings["clip_min"], settings["clip_max"])
     step = to_hyperplane(point, value, gradient, norm, *bounds)
     image_step = to_hyperplane(image, from_image, gradient, norm, *bounds)
-    size, image_size = (tf.maximum(length(s, norm), 1e-8) for s in (step, image_step))
+    size, image_size = (tf.maximum(lengths(s, norm), 1e-8) for s in (step, image_step))
     bias = tf.minimum(size / (size + image_size), settings["alpha_max"])
     bias = column(bias, image)
     moved = (1 - bias) * (point + settings["eta"] * step)
@@ -173,7 +173,7 @@ def _random_start(state, run, settings):
         eta = draws.normal(state["keys"], run, shape)
     eps = _RADII[norm] if settings["eps"] is None else settings["eps"]
     radius = tf.minimum(state["best_distance"], eps) / 2
-    return _clip(image + column(radius / length(eta, norm), image) * eta, settings)
+    return _clip(image + column(radius / lengths(eta, norm), image) * eta, settings)
 
 
 def cost(hyper):

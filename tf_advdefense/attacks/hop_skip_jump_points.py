@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import draws
+from tf_advdefense.attacks.balls import lengths
 from tf_advdefense.attacks.stages import column
 from tf_advdefense.attacks.stages import where
 
@@ -138,8 +139,7 @@ def step(state, settings):
 
 def distances(a, b, settings):
     """Between two batches of images, in the norm of the attack; float32 `[n]`."""
-    flat = tf.reshape(a - b, [tf.shape(a)[0], a.shape[1:].num_elements()])
-    return tf.norm(flat, ord=settings["norm"], axis=1)
+    return lengths(a - b, settings["norm"])
 
 
 def clip(points, settings):

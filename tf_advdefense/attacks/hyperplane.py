@@ -6,17 +6,7 @@ A linearised decision function of the images, `value + <gradient, step>`, is zer
 hyperplane; the attacks that linearise a model go to its nearest point.
 """
 
-import numpy as np
 import tensorflow as tf
-
-from tf_advdefense.attacks.stages import column
-
-DUAL = {np.inf: 1, 2: 2, 1: np.inf}  # |<w, d>| <= length(w, DUAL[p]) * length(d, p)
-
-
-def length(eta, norm):
-    """The norm of each row of `[n, ...]`, float32 `[n]`."""
-    return tf.norm(_flat(eta), ord=norm, axis=1)
 
 
 def to_hyperplane(x, value, gradient, norm, clip_min, clip_max):

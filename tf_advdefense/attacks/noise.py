@@ -8,16 +8,12 @@ result is within eps of them in `norm`. A defence that fails under noise is no d
 and a model that an attack harms no more than noise hides its gradients.
 """
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import losses
-from tf_advdefense.attacks.draws import normal
+from tf_advdefense.attacks.balls import random_ball
 from tf_advdefense.attacks.draws import row_keys
-from tf_advdefense.attacks.draws import sign
-from tf_advdefense.attacks.draws import uniform
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
@@ -55,7 +51,7 @@ def finish(state, settings):
 def _try(model_fn, state, settings):
     x, y, draws = state["image"], state["label"], state["forwards"]
     shape = tuple(x.shape[1:])
-    eta = settings["eps"] * unit_ball(settings["norm"], state["keys"], draws, shape)
+    eta = settings["eps"] * random_ball(state["keys"], draws, shape, settings["norm"])
     noisy = tf.clip_by_value(x + eta, settings["clip_min"], settings["clip_max"])
     logits, lead = losses.evaluate(model_fn, losses.margin, noisy, y)
     lead = -lead if settings["targeted"] else lead
@@ -70,30 +66,6 @@ def _try(model_fn, state, settings):
         "done": fooled | (draws + 1 >= settings["n_draws"]),
     }
     return select(state["done"], state, new)
-
-
-def unit_ball(norm, keys, counter, shape):
-    """Uniform draws from the ball of radius 1, `[n, *shape]`.
-
-    L1 and L2 after Calafiore et al. 1998: a direction from a distribution that depends
-    on the norm only, and a length whose power of the dimension is uniform.
-
-    Args:
-      keys, counter, shape: as of `draws.uniform`.
-    """
-    if norm == np.inf:
-        return 2 * uniform(keys, [counter, 0], shape) - 1
-    if norm == 2:
-        direction = normal(keys, [counter, 0], shape)
-    else:
-        # A Laplace variable by inversion; 1 - 0 keeps the logarithm finite.
-        magnitude = -tf.math.log(1 - uniform(keys, [counter, 0], shape))
-        direction = sign(keys, [counter, 2], shape) * magnitude
-    axes = list(range(1, len(shape) + 1))
-    power = tf.abs(direction) ** norm
-    direction /= tf.reduce_sum(power, axes, keepdims=True) ** (1 / norm)
-    length = uniform(keys, [counter, 1], (1,) * len(shape))
-    return length ** (1 / math.prod(shape)) * direction
 
 
 @staged((np.inf, 2, 1), Stages(init, advance, finish), gradient=False)
