@@ -117,7 +117,7 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0)
       attacks: list of (eps text or None, `Attack`), run white-box on every target.
       data: `datasets.Dataset`.
       num_examples: first test images for attacks of a few passes.
-      few: the same for attacks that take more than `_CHEAP` passes.
+      few: the same for attacks that take more than `CHEAP` passes.
       batch_size: part of an attack's identity, as kernels round by shape.
       seed: of the attacks' random draws.
 
@@ -130,7 +130,7 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0)
         measurements += [_on_set(target, adv_set) for adv_set in sets]
         for eps_text, attack in attacks:
             count = min(len(data.test),
-                        num_examples if max(attack.passes) <= _CHEAP else few)
+                        num_examples if max(attack.passes) <= CHEAP else few)
             arguments = target, eps_text, attack, data, batch_size, seed, count
             if not any(_covers(s.config, target, attack, count) for s in sets):
                 measurements.append(_live("white-box", *arguments))
@@ -139,7 +139,7 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0)
     return measurements
 
 
-_CHEAP = 100  # Forward or backward passes per image.
+CHEAP = 150  # Forward or backward passes per image.
 
 
 def _covers(config, target, attack, count):

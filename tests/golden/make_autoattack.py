@@ -17,7 +17,6 @@ that schedule. The file names the model by its SHA-256 and holds, per eps,
     clean     images the model gets right
     sequence  the robust images' number after each part, on those still robust before it
     robust    their positions after the last part
-    alone     the robust images' number after each part on all; of Square, 1000 queries
 
 and is written anew after every part, because the whole run takes hours on one core; a
 part that the file holds already is not run again, so that the script can be stopped and
@@ -50,10 +49,10 @@ class ChannelsFirst(torch.nn.Module):
         return self.model(images.permute(0, 2, 3, 1), training=False)
 
 
-def make_attacks(model, eps, n_queries):
+def make_attacks(model, eps):
     common = {"model": model, "norm": "Linf", "eps": eps, "seed": 0}
     iterations = {"steps": 100, "n_restarts": 1}
-    square = {"n_queries": n_queries, "resc_schedule": False}
+    square = {"n_queries": 5000, "resc_schedule": False}
     return {
         "apgd_ce": torchattacks.APGD(**common, **iterations, loss="ce"),
         "apgd_t": torchattacks.APGDT(**common, **iterations),
@@ -93,25 +92,16 @@ def main():
         assert stored.items() >= results.items(), "made with other inputs: remove it"
         results = stored
 
-    def record(result, group, name, rows):
-        result.setdefault(group, {})[name] = len(rows)
-        FILE.write_text(json.dumps(results, indent=1) + "\n")
-        print(time.strftime("%H:%M:%S"), group, name, len(rows), flush=True)
-
     for text, eps in EPS.items():
         result = results.setdefault(text, {"clean": len(clean)})
         rows = torch.tensor(result.get("robust", clean.tolist()))
-        for name, attack in make_attacks(model, eps, n_queries=5000).items():
-            if name not in result.get("sequence", {}):
-                rows = still_robust(model, attack, images, labels, rows, eps)
-                result["robust"] = rows.tolist()
-                record(result, "sequence", name, rows)
-    for text, eps in EPS.items():
-        result = results[text]
-        for name, attack in make_attacks(model, eps, n_queries=1000).items():
-            if name not in result.get("alone", {}):
-                alone = still_robust(model, attack, images, labels, clean, eps)
-                record(result, "alone", name, alone)
+        for name, attack in make_attacks(model, eps).items():
+            if name in result.setdefault("sequence", {}):
+                continue
+            rows = still_robust(model, attack, images, labels, rows, eps)
+            result["robust"], result["sequence"][name] = rows.tolist(), len(rows)
+            FILE.write_text(json.dumps(results, indent=1) + "\n")
+            print(time.strftime("%H:%M:%S"), text, name, len(rows), flush=True)
 
 
 if __name__ == "__main__":
