@@ -329,7 +329,7 @@ def test_fast_at_against_a_closed_form(batch):
 @pytest.mark.parametrize("mix", ["max", "avg"])
 def test_multi_norm_against_the_three_attacks(mix, batch):
     model, eps = make_model(), {"eps_linf": 0.05, "eps_l2": 0.4, "eps_l1": 1.5}
-    defense = defenses.make_defense("multi_norm", mix=mix, **eps, **QUICK["multi_norm"])
+    defense = defenses.make_defense("multi_norm", mix=mix, **eps, **quick("multi_norm"))
     found = defense.craft(model, batch)
     each = np.stack([
         attacks.make_attack(
