@@ -119,8 +119,8 @@ def test_jpeg_of_other_channels():
 
 
 def test_crop_rescale_is_bilinear_interpolation_of_a_window():
-    images = natural(20)
-    keys = row_keys(3, tf.range(20))
+    images = natural(60)
+    keys = row_keys(3, tf.range(60))
     got = make("crop_rescale", fraction=0.7)(images, keys).numpy()
     windows = set()
     for image, each in zip(images, got):
@@ -132,7 +132,9 @@ def test_crop_rescale_is_bilinear_interpolation_of_a_window():
         window = min(errors, key=errors.get)
         assert errors[window] < 1e-5
         windows.add(window)
-    assert len(windows) > 8  # of 30: the expected number is 14.8
+    assert len(windows) > 20  # of 30: the expected number is 26
+    assert {y for y, _ in windows} == set(range(6))
+    assert {x for _, x in windows} == set(range(5))
 
 
 def stretched(window):
@@ -430,6 +432,9 @@ def test_an_attack_sees_the_mean_over_draws_that_are_no_images(everything):
     whole = np.asarray(logits_fn(images))
     np.testing.assert_allclose(logits_fn(images[1:2])[0], whole[1], atol=1e-5)
     np.testing.assert_array_equal(logits_fn(images), whole)
+    layer = transformed_layer(everything)
+    draws = max(layer.draws, layer.eot_draws)
+    np.testing.assert_allclose(whole, layer.expectation(images, draws), atol=1e-5)
     own = served(everything)(images)
     np.testing.assert_allclose(own, everything(images), atol=1e-5)
     assert np.abs(whole - everything(images)).max() > 1e-3
