@@ -21,7 +21,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """`layout`: "numbers"; "wide" has many columns and small type; "text" is prose."""
+    """`layout`: "numbers"; "wide" has many columns and small type; "text" is prose.
+
+    "wide listing" is wide, with prose in its second column.
+    """
     caption: str
     header: list
     rows: list

@@ -20,7 +20,7 @@ def models_table(results):
     names = protocols.ordered_models(results, results["models"])
     rows = [_model_row(results, name) for name in names]
     caption = "Accuracy is on clean images, of the whole split."
-    return Table(caption, header, rows, layout="wide") if rows else None
+    return Table(caption, header, rows, layout="wide listing") if rows else None
 
 
 def _model_row(results, name):
@@ -51,7 +51,7 @@ def records_table(results):
     rows = [_record_row(record, norms) for record in results["records"]]
     caption = ("Every measurement with all its settings; distances are over the fooled "
                "images, in units of images in [0, 1].")
-    return Table(caption, header, rows, layout="wide") if rows else None
+    return Table(caption, header, rows, layout="wide listing") if rows else None
 
 
 def _record_row(record, norms):

@@ -69,8 +69,8 @@ td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 0.2
   white-space: nowrap; }
 .wide table { font-size: 0.82rem; }
 .wide th, .wide td { padding: 0.35rem 0.5rem; }
-.wide td:nth-child(2), .wide th:nth-child(2), .text th, .text td { text-align: left; }
-.wide td:nth-child(2) small { white-space: normal; min-width: 11rem; }
+.listing td:nth-child(2), .listing th:nth-child(2), .text th, .text td { text-align: left; }
+.listing td:nth-child(2) small { white-space: normal; min-width: 11rem; }
 .text th:first-child { position: static; white-space: nowrap; }
 
 @media (max-width: 40rem) {
