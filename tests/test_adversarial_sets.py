@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_advdefense.artifacts import adversarial_sets as sets
+from tf_advdefense.artifacts import adversarial_shards as shards
 from tf_advdefense.artifacts import files
 
 SHAPE = (4, 4, 3)
@@ -29,11 +30,11 @@ def make_examples(length=10, seed=0):
 
 
 def write_shards(directory, examples, store="float32", batch_size=4, skip=()):
-    ranges = sets.shard_ranges(len(examples["label"]), batch_size)
+    ranges = shards.shard_ranges(len(examples["label"]), batch_size)
     for i, (start, stop) in enumerate(ranges):
         if i not in skip:
             part = {key: values[start:stop] for key, values in examples.items()}
-            sets.write_shard(directory, NAME, "test", i, len(ranges), part, store)
+            shards.write_shard(directory, NAME, "test", i, len(ranges), part, store)
     return len(ranges)
 
 
@@ -46,7 +47,7 @@ def make_set(output_dir, examples, store="float32", batch_size=4):
 
 
 def finish(directory, n, store="float32"):
-    return sets.finish_set(
+    return shards.finish_set(
         directory, NAME, "test", n, CLASSES, SHAPE, store, {"passes": 2}
     )
 
@@ -79,7 +80,7 @@ def test_set_name(source, attack, eps, default, expected):
     [(10, 4, 4), (8, 4, 4), (4096, 128, 128), (4097, 128, 1024), (45_000, 128, 1024)],
 )
 def test_shards_are_cut_at_multiples_of_the_batch(num_examples, batch_size, size):
-    ranges = sets.shard_ranges(num_examples, batch_size)
+    ranges = shards.shard_ranges(num_examples, batch_size)
     covered = [i for start, stop in ranges for i in range(start, stop)]
     assert covered == list(range(num_examples))
     assert all(stop - start == size for start, stop in ranges[:-1])
@@ -95,8 +96,9 @@ def test_a_set_comes_back_as_it_was_written(tmp_path, store):
     arrays = sets.read_arrays(make_set(tmp_path, examples, store, batch_size=20))
     images = rounded(examples["image"]) if store == "uint8" else examples["image"]
     np.testing.assert_array_equal(arrays.pop("image"), images)
-    np.testing.assert_array_equal(sets.as_stored(examples["image"], store), images)
-    assert images.dtype == np.float32 == sets.as_stored(examples["image"], store).dtype
+    np.testing.assert_array_equal(shards.as_stored(examples["image"], store), images)
+    assert images.dtype == np.float32
+    assert shards.as_stored(examples["image"], store).dtype == np.float32
     assert set(arrays) == set(examples) - {"image"}
     for key, values in arrays.items():
         np.testing.assert_array_equal(values, examples[key])
@@ -146,9 +148,9 @@ def test_the_config_describes_the_set(tmp_path):
     assert adv.config["request"] == {"attack": "fgsm", "split": "test"}
     others = {path.name for path in adv.directory.iterdir()} - {"config.json"}
     assert set(adv.config["files"]) == others
-    shards = {name for name in others if ".tfrecord" in name}
+    written = {name for name in others if ".tfrecord" in name}
     stem = "resnet50_fgsm_eps8_255_test-test.tfrecord"
-    assert shards == {f"{stem}-{i:05}-of-00003" for i in range(3)}
+    assert written == {f"{stem}-{i:05}-of-00003" for i in range(3)}
 
 
 def test_no_success_rate_where_nothing_was_right(tmp_path):
@@ -182,7 +184,7 @@ def test_an_interrupted_set_is_continued_to_the_same_bytes(tmp_path):
     files.claim(directory, request)
     n = write_shards(directory, make_examples(), skip=[1])
     (directory / ".tmp-01234567-shard").write_bytes(b"half")
-    complete = [sets.shard_complete(directory, NAME, "test", i, n) for i in range(n)]
+    complete = [shards.shard_complete(directory, NAME, "test", i, n) for i in range(n)]
     assert complete == [True, False, True]
     assert files.claim(directory, request, resume=True) == "unfinished"
     write_shards(directory, make_examples(), skip=[0, 2])
@@ -194,8 +196,8 @@ def test_a_set_with_a_name_that_tfds_would_misread(tmp_path):
     directory = sets.set_directory(tmp_path, "2-x.y-train-test")
     files.claim(directory, {})
     name = directory.name
-    sets.write_shard(directory, name, "train", 0, 1, make_examples())
-    sets.finish_set(directory, name, "train", 1, CLASSES, SHAPE, "float32", {})
+    shards.write_shard(directory, name, "train", 0, 1, make_examples())
+    shards.finish_set(directory, name, "train", 1, CLASSES, SHAPE, "float32", {})
     arrays = sets.read_arrays(sets.load_set(tmp_path, name))
     np.testing.assert_array_equal(arrays["clean_index"], np.arange(100, 110))
 
@@ -231,8 +233,8 @@ def test_a_stream_is_a_function_of_seed_and_epoch(adv_set):
 
 
 def test_a_stream_mixes_shards(adv_set):
-    shards = np.array(indices(sets.stream(adv_set, seed=0, epoch=0), 60)) // 16
-    assert len(set(shards[:16])) > 2
+    seen = np.array(indices(sets.stream(adv_set, seed=0, epoch=0), 60)) // 16
+    assert len(set(seen[:16])) > 2
 
 
 def test_shards_come_in_another_order_in_every_pass(adv_set, monkeypatch):
@@ -312,7 +314,7 @@ def test_images_outside_the_range_are_not_written(tmp_path, value):
     examples = make_examples()
     examples["image"][3, 1, 1, 1] = value
     with pytest.raises(ValueError, match=r"must be in \[0, 1\]. Received") as error:
-        sets.write_shard(tmp_path, NAME, "test", 0, 1, examples)
+        shards.write_shard(tmp_path, NAME, "test", 0, 1, examples)
     assert "255" in refusal(error)
     assert not list(tmp_path.iterdir())
 
@@ -321,5 +323,5 @@ def test_no_feature_is_forgotten(tmp_path):
     examples = make_examples()
     del examples["l2"]
     with pytest.raises(ValueError, match="An example has the features") as error:
-        sets.write_shard(tmp_path, NAME, "test", 0, 1, examples)
+        shards.write_shard(tmp_path, NAME, "test", 0, 1, examples)
     refusal(error)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tf_advdefense import attacks, comparison, evaluation
-from tf_advdefense.artifacts import adversarial_sets, files, results
+from tf_advdefense.artifacts import adversarial_sets, adversarial_shards, files, results
 from tf_advdefense.attacks import engine
 from tf_advdefense.datasets import Dataset, Split
 
@@ -161,8 +161,8 @@ def make_set(output_dir, model, data, rows):
     del examples["forwards"], examples["backwards"]
     directory = adversarial_sets.set_directory(output_dir, "s")
     files.claim(directory, adv_set().config["request"])
-    adversarial_sets.write_shard(directory, "s", "test", 0, 1, examples)
-    adversarial_sets.finish_set(directory, "s", "test", 1, data.class_names, SHAPE,
+    adversarial_shards.write_shard(directory, "s", "test", 0, 1, examples)
+    adversarial_shards.finish_set(directory, "s", "test", 1, data.class_names, SHAPE,
                                 "float32", {})
     return adversarial_sets.load_set(output_dir, "s"), examples
 

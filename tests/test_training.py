@@ -16,6 +16,7 @@ from tf_advdefense import distribution
 from tf_advdefense import optimizers
 from tf_advdefense import training
 from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.artifacts import adversarial_shards
 from tf_advdefense.artifacts import files
 from tf_advdefense.checkpoints import Checkpoint
 from tf_advdefense.datasets import Split
@@ -83,8 +84,8 @@ def make_set(output_dir, name, seed):
     files.claim(directory, {"name": name})
     examples = dict.fromkeys(adversarial_sets.FEATURES, split.labels)
     examples["image"] = split.images / np.float32(255)
-    adversarial_sets.write_shard(directory, name, "train", 0, 1, examples)
-    adversarial_sets.finish_set(
+    adversarial_shards.write_shard(directory, name, "train", 0, 1, examples)
+    adversarial_shards.finish_set(
         directory, name, "train", 1, ["red", "green", "blue"], SHAPE, "float32", {}
     )
     return adversarial_sets.load_set(output_dir, name)

@@ -5,11 +5,12 @@
     model = runs.load_model(run.model_path)
     adv = adversarial_sets.load_set("outputs", "resnet50-cw-test")
 
-`files`             files and directories that are either whole or absent
-`runs`              `outputs/runs/NAME`: a trained model and everything that made it
-`saved_model`       the model as a SavedModel, with its evaluation beside it
-`adversarial_sets`  `outputs/adv/NAME`: crafted images as a TFDS data set directory
-`results`           what was measured, example by example
+`files`               files and directories that are either whole or absent
+`runs`                `outputs/runs/NAME`: a trained model and everything that made it
+`saved_model`         the model as a SavedModel, with its evaluation beside it
+`adversarial_sets`    `outputs/adv/NAME`: crafted images as a TFDS data set directory
+`adversarial_shards`  how one is written, to be resumed at any time
+`results`             what was measured, example by example
 
 Nothing is imported here: `files` and `results` do without TensorFlow, and so does
 whoever only reads results.
