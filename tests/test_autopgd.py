@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import autopgd
+from tf_advdefense.attacks import autopgd_stages
 from tf_advdefense.attacks import autopgd_dense
 from tf_advdefense.attacks import autopgd_sparse
 from tf_advdefense.attacks import engine
@@ -67,7 +68,7 @@ def test_every_point_of_a_run_is_the_originals(golden, setting):
 
     @tf.function(autograph=False)
     def run(state, span):
-        step = lambda state: autopgd._iterate(model, state, settings, loss)
+        step = lambda state: autopgd_stages._iterate(model, state, settings, loss)
         return stages.loop(step, state, span)
 
     for point in points[1:-1]:
@@ -185,9 +186,9 @@ def test_an_image_that_holds_takes_the_stated_passes(name, hyper, backwards):
 
 def test_the_radii_of_l1_shrink_over_a_run():
     settings = {"eps": 4.0, "n_iter": 100, "use_largereps": True}
-    assert autopgd._legs(settings) == [(12.0, 30), (8.0, 30), (4.0, 40)]
+    assert autopgd_stages._legs(settings) == [(12.0, 30), (8.0, 30), (4.0, 40)]
     settings["n_iter"] = 1
-    assert [steps for _, steps in autopgd._legs(settings)] == [1, 0, 0]
+    assert [steps for _, steps in autopgd_stages._legs(settings)] == [1, 0, 0]
 
 
 def test_wider_balls_count_for_nothing_by_themselves():

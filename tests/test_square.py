@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks import square as module
+from tf_advdefense.attacks import square_windows
 from tf_advdefense.attacks.l1_ball import project
 from tf_advdefense.attacks.square import square
 
@@ -157,21 +157,21 @@ def test_bumps_are_two_opposite_halves(norm, outer):
     lower = np.array([[outer, outer, outer], [outer, 1 + outer, outer]])
     halves = [half / np.linalg.norm(half.ravel(), norm) for half in (upper, -lower)]
     expected = np.concatenate(halves) / (2 if norm == 1 else np.sqrt(2))
-    np.testing.assert_allclose(module._bump(3, norm), expected, atol=1e-7)
+    np.testing.assert_allclose(square_windows._bump(3, norm), expected, atol=1e-7)
 
 
 def test_windows_shrink_by_the_schedule_of_the_original():
     settings = {"p_init": 0.8, "norm": np.inf}
-    sides = module._sides((None, 32, 32, 3), settings)
+    sides = square_windows._sides((None, 32, 32, 3), settings)
     assert sides == [29, 20, 14, 10, 7, 5, 4, 3, 2, 1]
     turn = tf.constant([0, 1, 11, 12, 51, 52, 2002, 5000])  # query 0 is in turn 1
     settings |= {"n_queries": 5000, "resc_schedule": False}
-    _, side = module._level_and_side(turn, (8, 32, 32, 3), settings)
+    _, side = square_windows.level_and_side(turn, (8, 32, 32, 3), settings)
     np.testing.assert_array_equal(side, [29, 29, 29, 20, 20, 14, 4, 3])
-    assert module._sides((None, 9, 40, 1), settings)[0] == 9
+    assert square_windows._sides((None, 9, 40, 1), settings)[0] == 9
     settings["norm"] = 2
-    assert module._sides((None, 8, 40, 1), settings)[0] == 7
-    assert module._sides((None, 32, 32, 3), settings)[-1] == 3
+    assert square_windows._sides((None, 8, 40, 1), settings)[0] == 7
+    assert square_windows._sides((None, 32, 32, 3), settings)[-1] == 3
 
 
 def test_l1_projection_is_the_nearest_point():

@@ -13,9 +13,6 @@ For L-infinity a window is moved to a corner of the ball. For L2 and L1 the chan
 second window moves into the first one, in the shape of two opposite bumps.
 """
 
-import collections
-import math
-
 import numpy as np
 import tensorflow as tf
 
@@ -24,6 +21,10 @@ from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.draws import integer
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.draws import sign
+from tf_advdefense.attacks.square_windows import level_and_side
+from tf_advdefense.attacks.square_windows import placed_bump
+from tf_advdefense.attacks.square_windows import tiles
+from tf_advdefense.attacks.square_windows import window_at_random
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
 from tf_advdefense.attacks.stages import compiled
@@ -34,10 +35,6 @@ from tf_advdefense.attacks.stages import staged
 from tf_advdefense.attacks.stages import where
 
 _BLOCK = 10  # queries between two looks at which images are done
-# After each of these queries, of 10,000, windows have half the area.
-_HALVINGS = np.array([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
-
-Window = collections.namedtuple("Window", ("top", "left", "mask"))
 
 
 def init(model_fn, x, y, seed, index, settings):
@@ -105,7 +102,7 @@ def _propose(state, turn, settings):
     # Tiles are needed once in a restart only.
     eta = tf.cond(
         tf.reduce_any(starts),
-        lambda: where(starts, _tiles(x, norm, draw), eta),
+        lambda: where(starts, tiles(x, norm, draw), eta),
         lambda: eta,
     )
     if norm == 1:
@@ -119,12 +116,12 @@ def _corner(state, turn, draw, settings):
     """Vertical stripes, then the best image with a window of +eps or -eps."""
     x = state["image"]
     width, channels = x.shape[2:]
-    _, side = _level_and_side(turn, x.shape, settings)
+    _, side = level_and_side(turn, x.shape, settings)
     start = column(turn == 0, x)
     stripes = draw(sign, 4, (1, width, channels))
     colours = draw(sign, 5, (1, 1, channels))
     corner = x + settings["eps"] * tf.where(start, stripes, colours)
-    window = _window(draw, 0, side, x.shape)
+    window = window_at_random(draw, 0, side, x.shape)
     return tf.where(start | window.mask, corner, state["best"])
 
 
@@ -132,9 +129,9 @@ def _moved(state, turn, draw, settings):
     """The change of the best image, with that in a second window moved to a first."""
     x, norm, eps = state["image"], settings["norm"], settings["eps"]
     eta, channels = state["best"] - x, x.shape[3]
-    level, side = _level_and_side(turn, x.shape, settings)
-    first, second = (_window(draw, number, side, x.shape) for number in (0, 2))
-    bump = _placed_bump(level, first, draw(integer, 4, (), 2), x.shape, settings)
+    level, side = level_and_side(turn, x.shape, settings)
+    first, second = (window_at_random(draw, number, side, x.shape) for number in (0, 2))
+    bump = placed_bump(level, first, draw(integer, 4, (), 2), x.shape, settings)
     bump *= draw(sign, 5, (1, 1, channels))
     inside = tf.where(first.mask, eta, 0.0)
     inside = bump + inside / (1e-12 + _length(inside, norm, (1, 2)))
@@ -153,96 +150,6 @@ def _length(eta, norm, axes):
     if norm == 1:
         return tf.reduce_sum(tf.abs(eta), axes, keepdims=True)
     return tf.sqrt(tf.reduce_sum(eta**2, axes, keepdims=True))
-
-
-def _level_and_side(turn, shape, settings):
-    """How often windows have halved, and their side, int32 `[n]`."""
-    query = tf.cast(turn - 1, tf.int64)
-    if settings["resc_schedule"]:
-        query = query * 10_000 // settings["n_queries"]
-    level = tf.reduce_sum(tf.cast(query[:, None] > _HALVINGS, tf.int32), axis=1)
-    return level, tf.gather(np.int32(_sides(shape, settings)), level)
-
-
-def _sides(shape, settings):
-    """A window's side at every level of the schedule."""
-    height, width = shape[1:3]
-    share = settings["p_init"] / 2.0 ** np.arange(len(_HALVINGS) + 1)
-    sides = [round(math.sqrt(part * height * width)) for part in share]
-    if settings["norm"] != np.inf:
-        # Bumps need a middle.
-        sides = [max(side, 3) // 2 * 2 + 1 for side in sides]
-    largest = min(height, width)
-    if settings["norm"] != np.inf:
-        largest -= 1 - largest % 2
-    return [min(max(side, 1), largest) for side in sides]
-
-
-def _window(draw, number, side, shape):
-    """A square somewhere in the image, anywhere with equal chances."""
-    height, width = shape[1:3]
-    top = draw(integer, number, (), height - side + 1)
-    left = draw(integer, number + 1, (), width - side + 1)
-    rows, columns = _covers(top, side, height), _covers(left, side, width)
-    return Window(top, left, rows[:, :, None, None] & columns[:, None, :, None])
-
-
-def _covers(start, side, size):
-    place = tf.range(size)
-    return (place >= start[:, None]) & (place < (start + side)[:, None])
-
-
-def _placed_bump(level, window, transposed, shape, settings):
-    """The bump of each row's level in its window, float32 `[n, height, width, 1]`."""
-    sides = _sides(shape, settings)
-    largest = max(sides)
-    table = np.zeros((2, len(sides), largest, largest), np.float32)
-    for k, side in enumerate(sides):
-        table[0, k, :side, :side] = _bump(side, settings["norm"])
-        table[1, k, :side, :side] = table[0, k, :side, :side].T
-
-    def within(start, size):
-        return tf.clip_by_value(tf.range(size) - start[:, None], 0, largest - 1)
-
-    rows, columns = within(window.top, shape[1]), within(window.left, shape[2])
-    pattern = (transposed * len(sides) + level)[:, None, None]
-    place = (pattern * largest + rows[:, :, None]) * largest + columns[:, None, :]
-    return tf.where(window.mask, tf.gather(table.ravel(), place)[..., None], 0.0)
-
-
-def _tiles(x, norm, draw):
-    """Five rows of bumps, each in one of two directions, with a sign per channel."""
-    height, width, channels = x.shape[1:]
-    side = max(min(height, width) // 5, 1)
-    rows, columns = height // side, width // side
-    bump = _bump(side, norm).astype(np.float32)
-    tiles, turned = (np.tile(b, (rows, columns))[..., None] for b in (bump, bump.T))
-
-    def spread(values):
-        return tf.repeat(tf.repeat(values, side, axis=1), side, axis=2)
-
-    upright = spread(draw(sign, 6, (rows, columns, 1))) > 0
-    signs = spread(draw(sign, 7, (rows, columns, channels)))
-    eta = tf.where(upright, tiles, turned) * signs
-    top, left = (height - rows * side) // 2, (width - columns * side) // 2
-    below, right = height - rows * side - top, width - columns * side - left
-    return tf.pad(eta, [[0, 0], [top, below], [left, right], [0, 0]])
-
-
-def _bump(side, norm):
-    """Two opposite halves that fall off from their middles, `[side, side]`, norm 1."""
-    half = side // 2
-    bump = np.concatenate([_peak(half, side, norm), -_peak(side - half, side, norm)])
-    return bump / np.linalg.norm(bump.ravel(), norm)
-
-
-def _peak(height, width, norm):
-    """Squares that grow around the middle, each weaker than the one inside, norm 1."""
-    y, x = np.indices((height, width))
-    ring = np.maximum(np.abs(y - height // 2), np.abs(x - width // 2))
-    weights = 1.0 / np.arange(1, max(height, width) // 2 + 2) ** (4 if norm == 1 else 2)
-    peak = np.cumsum(weights[::-1])[::-1][ring]
-    return peak / max(np.linalg.norm(peak.ravel(), norm), 1e-12)
 
 
 @staged((np.inf, 2, 1), Stages(init, advance, finish), gradient=False)
