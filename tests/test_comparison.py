@@ -162,16 +162,16 @@ def make_set(output_dir, model, data, rows):
     directory = adversarial_sets.set_directory(output_dir, "s")
     files.claim(directory, adv_set().config["request"])
     adversarial_shards.write_shard(directory, "s", "test", 0, 1, examples)
-    adversarial_shards.finish_set(directory, "s", "test", 1, data.class_names, SHAPE,
-                                "float32", {})
+    adversarial_shards.finish_set(
+        directory, "s", "test", 1, data.class_names, SHAPE, "float32", {})
     return adversarial_sets.load_set(output_dir, "s"), examples
 
 
 def test_clean_images_are_found_by_their_index(tmp_path, model, data):
     rows = [7, 3, 19, 0, 11]
-    stored, _ = make_set(tmp_path, model, data, rows)
+    stored, examples = make_set(tmp_path, model, data, rows)
     np.testing.assert_array_equal(
-        comparison.clean_images(data, stored), data.test.images[rows])
+        comparison.clean_images(data, stored, examples), data.test.images[rows])
 
 
 def test_measurements_are_what_evaluation_says(tmp_path, model, data):

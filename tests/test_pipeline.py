@@ -166,7 +166,7 @@ def test_predictions_and_success_are_the_models(path, digits):
     stored = adversarial_sets.load_set(path.outputs, "small_resnet-cw-test")
     arrays = adversarial_sets.read_arrays(stored)
     model = runs.load_model(runs.load_run(path.outputs, "small_resnet").model_path)
-    clean = comparison.clean_images(digits, stored)
+    clean = comparison.clean_images(digits, stored, arrays)
     np.testing.assert_array_equal(arrays["clean_index"], digits.test.index[:64])
     for images, key in ((clean, "clean_prediction"), (arrays["image"], "prediction")):
         classes = evaluation.classify(model, images, 16)
@@ -204,10 +204,11 @@ def test_targeted_sets_move_towards_their_class(path, digits):
         path.outputs, "small_resnet-fgsm-targeted-eps0.1-test")
     assert stored.config["request"]["target"] == "3"
     model = runs.load_model(runs.load_run(path.outputs, "small_resnet").model_path)
+    arrays = adversarial_sets.read_arrays(stored)
+    clean = comparison.clean_images(digits, stored, arrays) / np.float32(255)
     log_probabilities = [
         tf.nn.log_softmax(model(images, training=False))[:, 3].numpy().mean()
-        for images in (comparison.clean_images(digits, stored) / np.float32(255),
-                       arrays_of(path, stored.name)["image"])]
+        for images in (clean, arrays["image"])]
     assert log_probabilities[1] > log_probabilities[0]
 
 

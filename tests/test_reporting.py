@@ -479,7 +479,6 @@ def one_attack(correct, n=200):
     """Results of one transfer attack with `correct[model]` images right."""
     store = Store()
     for target, right in correct.items():
-        source = {"source": "resnet50"}
         ok = np.arange(n) < right
         setting = "white-box" if target == "resnet50" else "transfer"
         store.add(target, "fgsm", "resnet50", setting, "inf", "fixed-eps", "8/255", {},

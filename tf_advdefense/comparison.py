@@ -83,9 +83,9 @@ class Measurement:
         White-box attacks are adaptive (`defenses.adaptive`).
         """
         if self.adv_set is not None:
+            examples = adversarial_sets.read_arrays(self.adv_set)
             fields, arrays = evaluation.on_set(
-                model, adversarial_sets.read_arrays(self.adv_set),
-                clean_images(data, self.adv_set), batch_size)
+                model, examples, clean_images(data, self.adv_set, examples), batch_size)
         elif self.attack is not None:
             attacked = attacked_view(
                 self.record["setting"], model, self.target.temperature)
@@ -100,12 +100,11 @@ class Measurement:
         return record, {f"{self.key}/{name}": a for name, a in arrays.items()}
 
 
-def clean_images(data, adv_set):
-    """The images uint8 [n, ...] that a set was made from, in its order."""
+def clean_images(data, adv_set, examples):
+    """The images uint8 [n, ...] that a set's `examples` were made from, in order."""
     split = data.split(adv_set.config["request"]["split"])
     position = {index: i for i, index in enumerate(split.index.tolist())}
-    index = adversarial_sets.read_arrays(adv_set)["clean_index"].tolist()
-    return split.images[[position[i] for i in index]]
+    return split.images[[position[i] for i in examples["clean_index"].tolist()]]
 
 
 def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0):

@@ -22,7 +22,8 @@ def accuracy_table(results, protocol):
     rows = [[model_cell(results, model)]
             + [accuracy_cell(results, protocol, model, c) for c in protocol.conditions]
             for model in protocol.models]
-    return Table(_accuracy_caption(results, protocol), _header(protocol), rows)
+    header = _header(protocol, protocol.conditions)
+    return Table(_accuracy_caption(results, protocol), header, rows)
 
 
 def _accuracy_caption(results, protocol):
@@ -39,9 +40,8 @@ def _accuracy_caption(results, protocol):
             "An attacked image counts if its clean copy is classified correctly too.")
 
 
-def _header(protocol):
-    return [Cell("Model")] + [Cell(c.label, budget(protocol, c))
-                              for c in protocol.conditions]
+def _header(protocol, conditions):
+    return [Cell("Model")] + [Cell(c.label, budget(protocol, c)) for c in conditions]
 
 
 def budget(protocol, condition):
@@ -91,8 +91,7 @@ def oblivious_table(results, protocol):
         "model, on examples of an attacker who overlooks its defence (oblivious) and of "
         "one who attacks through it (adaptive: the white-box row above). Only the "
         "adaptive row tells how robust the model is.")
-    header = [Cell("Model")] + [Cell(c.label, budget(protocol, c))
-                                for c in protocol.attacked()]
+    header = _header(protocol, protocol.attacked())
     return Table(caption, header, rows) if rows else None
 
 
@@ -107,7 +106,8 @@ def gain_table(results, per_example, protocol):
         "Difference in accuracy, in points, on the images that both models were scored "
         "on; below it the images that only the first and only the second model gets "
         "right, and the exact McNemar p-value.")
-    return Table(caption, _header(protocol), rows) if rows else None
+    header = _header(protocol, protocol.conditions)
+    return Table(caption, header, rows) if rows else None
 
 
 def comparisons(results, protocol):
