@@ -29,14 +29,7 @@ _VERSIONS = ("standard", "plus", "rand")
 
 @contract(norms=(np.inf, 2, 1))
 def autoattack(
-    model_fn,
-    x,
-    y=None,
-    targeted=False,
-    clip_min=0.0,
-    clip_max=1.0,
-    seed=0,
-    index=None,
+    call,
     *,
     eps=8 / 255,
     norm=np.inf,
@@ -60,20 +53,18 @@ def autoattack(
       n_iter: iterations of a run of Auto-PGD and of FAB.
       n_queries: of Square.
     """
-    settings = {"targeted": targeted, "clip_min": clip_min, "clip_max": clip_max}
-    inputs = (model_fn, x, y, seed, index)
-    adv, fooled = x, tf.zeros_like(y, tf.bool)
+    adv, fooled = call.x, tf.zeros_like(call.y, tf.bool)
     for part, hyper in sequence(
         {"eps": eps, "norm": norm, "version": version}
         | {"n_iter": n_iter, "n_queries": n_queries}
     ):
-        hyper = {**defaults(part), **hyper, **settings}
-        found, now_fooled = _run_part(part.stages, inputs, hyper, fooled)
+        hyper = {**defaults(part), **hyper}
+        found, now_fooled = _run_part(part.stages, call, hyper, fooled)
         adv, fooled = where(fooled, adv, found), fooled | now_fooled
     return adv
 
 
-def _run_part(stages, inputs, settings, fooled):
+def _run_part(stages, call, hyper, fooled):
     """A part's images, and which of them fool; those already fooled rest."""
 
     def init(*inputs):
@@ -83,7 +74,7 @@ def _run_part(stages, inputs, settings, fooled):
     def finish(state, settings):
         return stages.finish(state, settings), state["fooled"]
 
-    return run(Stages(init, stages.advance, finish), *inputs, settings)
+    return run(Stages(init, stages.advance, finish), call, hyper)
 
 
 def sequence(hyper):

@@ -1,19 +1,22 @@
 """What all attacks share: the calling convention, and checks of hyperparameters.
 
     @contract(norms=(np.inf, 2))
-    def my_attack(model_fn, x, y=None, targeted=False, clip_min=0.0, clip_max=1.0,
-                  seed=0, index=None, *, eps=8 / 255, norm=np.inf):
-        return x + eps * tf.sign(...)
+    def my_attack(call, *, eps=8 / 255, norm=np.inf):
+        return call.x + eps * tf.sign(...)
 
-`contract` hands the function checked tensors (float32 images, int64 labels, never
-None, int64 indices, the seed as an int64 scalar) and a `model_fn` in inference mode,
-and gives back a finite result that no gradient flows through. Everything keyword-only
-is a hyperparameter: one whose default is a bool, a whole number or a text takes only
+    adv = my_attack(model, images, labels, targeted=False, clip_min=0.0, clip_max=1.0,
+                    seed=0, index=None, eps=4 / 255)
+
+`contract` hands the function a `Call`, all but the hyperparameters, checked: float32
+images, int64 labels, never None, int64 indices, the seed as an int64 scalar, and a
+`model_fn` in inference mode; and it gives back a finite result that no gradient flows
+through. Everything keyword-only is a hyperparameter: one whose default is a bool, a whole number or a text takes only
 the like, and numbers of iterations or draws start at 1. A function's attribute `check`,
 called with all of them, may refuse values. With `eps_per_image=True` the attack's eps
 may also be float `[batch]`, one per image.
 """
 
+import collections
 import difflib
 import functools
 import inspect
@@ -24,6 +27,10 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.inputs import check_inputs
 from tf_advdefense.attacks.model_fn import inference
+
+Call = collections.namedtuple(
+    "Call", ("model_fn", "x", "y", "targeted", "clip_min", "clip_max", "seed", "index")
+)
 
 
 def contract(norms, gradient=True, eps_per_image=False):
@@ -55,15 +62,9 @@ def contract(norms, gradient=True, eps_per_image=False):
             x, y, index = check_inputs(
                 logits_fn, x, y, targeted, clip_min, clip_max, index, gradient
             )
+            seed = tf.cast(seed, tf.int64)
             adv = core(
-                logits_fn,
-                x,
-                y,
-                targeted,
-                clip_min,
-                clip_max,
-                tf.cast(seed, tf.int64),
-                index,
+                Call(logits_fn, x, y, targeted, clip_min, clip_max, seed, index),
                 **hyper,
             )
             # Where a model overflows in the midst of an attack, values stay clean.

@@ -24,9 +24,9 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.driver import padded
 from tf_advdefense.attacks.driver import run
-from tf_advdefense.attacks.inputs import check_inputs
 from tf_advdefense.attacks.gradient_path import compute_gradient
 from tf_advdefense.attacks.gradient_path import cross_entropy
+from tf_advdefense.attacks.inputs import check_inputs
 from tf_advdefense.attacks.model_fn import inference
 from tf_advdefense.attacks.model_fn import predict
 from tf_advdefense.attacks.model_fn import served

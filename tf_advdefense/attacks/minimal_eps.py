@@ -21,9 +21,9 @@ from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.balls import dual_lengths
 from tf_advdefense.attacks.balls import farthest
 from tf_advdefense.attacks.contract import defaults
-from tf_advdefense.attacks.model_fn import predict
 from tf_advdefense.attacks.gradient import fgsm
 from tf_advdefense.attacks.gradient import mim
+from tf_advdefense.attacks.model_fn import predict
 from tf_advdefense.attacks.projected_gradient import pgd
 from tf_advdefense.attacks.sparse_l1 import sparse_l1
 from tf_advdefense.attacks.stages import Stages

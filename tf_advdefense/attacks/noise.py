@@ -11,30 +11,16 @@ and a model that an attack harms no more than noise hides its gradients.
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.balls import random_ball
-from tf_advdefense.attacks.draws import row_keys
+from tf_advdefense.attacks.random_search import finish
+from tf_advdefense.attacks.random_search import init
+from tf_advdefense.attacks.random_search import keep_best
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import compiled
-from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
-from tf_advdefense.attacks.stages import select
 from tf_advdefense.attacks.stages import staged
-from tf_advdefense.attacks.stages import where
 
 _BLOCK = 10  # draws between two looks at which images are done
-
-
-def init(model_fn, x, y, seed, index, settings):
-    """The state of images before their first draw."""
-    return {
-        "image": x,
-        "label": y,
-        "best": x,
-        "lead": tf.fill(tf.shape(x)[:1], -np.inf),
-        "keys": row_keys(seed, index),
-        **counters(x),
-    }
 
 
 @compiled
@@ -43,29 +29,14 @@ def advance(model_fn, state, settings):
     return loop(lambda state: _try(model_fn, state, settings), state, _BLOCK)
 
 
-def finish(state, settings):
-    """The noisy image that fools the model, or the one that comes closest."""
-    return state["best"]
-
-
 def _try(model_fn, state, settings):
-    x, y, draws = state["image"], state["label"], state["forwards"]
-    shape = tuple(x.shape[1:])
-    eta = settings["eps"] * random_ball(state["keys"], draws, shape, settings["norm"])
-    noisy = tf.clip_by_value(x + eta, settings["clip_min"], settings["clip_max"])
-    logits, lead = losses.evaluate(model_fn, losses.margin, noisy, y)
-    lead = -lead if settings["targeted"] else lead
-    fooled = losses.is_fooled(logits, y, settings["targeted"])
-    better = fooled | (lead > state["lead"])
-    new = {
-        **state,
-        "best": where(better, noisy, state["best"]),
-        "lead": tf.where(better, lead, state["lead"]),
-        "fooled": fooled,
-        "forwards": draws + 1,
-        "done": fooled | (draws + 1 >= settings["n_draws"]),
-    }
-    return select(state["done"], state, new)
+    x, shape = state["image"], tuple(state["image"].shape[1:])
+    eta = random_ball(state["keys"], state["forwards"], shape, settings["norm"])
+    noisy = x + settings["eps"] * eta
+    noisy = tf.clip_by_value(noisy, settings["clip_min"], settings["clip_max"])
+    return keep_best(
+        model_fn, state, noisy, state["lead"], settings["n_draws"], settings
+    )
 
 
 @staged((np.inf, 2, 1), Stages(init, advance, finish), gradient=False)

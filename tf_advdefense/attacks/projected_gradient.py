@@ -23,10 +23,10 @@ from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.balls import project
 from tf_advdefense.attacks.balls import radii
 from tf_advdefense.attacks.balls import random_ball
+from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.gradient_path import compute_gradient
 from tf_advdefense.attacks.gradient_path import cross_entropy
 from tf_advdefense.attacks.model_fn import stacked
-from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.sparse_l1 import drop_blocked
 from tf_advdefense.attacks.sparse_l1 import sparse_direction
 from tf_advdefense.attacks.sparse_l1 import threshold_rank

@@ -12,24 +12,17 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.balls import radii
 from tf_advdefense.attacks.balls import random_ball
-from tf_advdefense.attacks.gradient_path import compute_gradient
 from tf_advdefense.attacks.contract import contract
+from tf_advdefense.attacks.draws import row_keys
+from tf_advdefense.attacks.gradient_path import compute_gradient
 from tf_advdefense.attacks.gradient_path import cross_entropy
 from tf_advdefense.attacks.model_fn import stacked
-from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.stages import column
 
 
 @contract(norms=(1,), eps_per_image=True)
 def sparse_l1(
-    model_fn,
-    x,
-    y=None,
-    targeted=False,
-    clip_min=0.0,
-    clip_max=1.0,
-    seed=0,
-    index=None,
+    call,
     *,
     eps=10.0,
     eps_iter=1.0,
@@ -52,19 +45,20 @@ def sparse_l1(
       clip_grad: ignore entries whose step would leave the bounds.
       grad_sparsity: a percentage in (0, 100), or a vector with one per image.
     """
+    x, bounds = call.x, (call.clip_min, call.clip_max)
     rank = threshold_rank(grad_sparsity, x)
     eps, eps_iter = (column(radii(size, x), x) for size in (eps, eps_iter))
     start = x
     if rand_init:
-        eta = eps * random_ball(row_keys(seed, index), 0, x.shape[1:], norm=1)
-        start = tf.clip_by_value(x + eta, clip_min, clip_max)
+        keys = row_keys(call.seed, call.index)
+        eta = eps * random_ball(keys, 0, x.shape[1:], norm=1)
+        start = tf.clip_by_value(x + eta, *bounds)
     # Sizes and steps are tensors, so that a sweep over eps is traced once.
     sizes = eps, tf.minimum(eps_iter, eps)
     steps = tf.cast(nb_iter, tf.int32)
-    model_fn, y = stacked(model_fn, y)
-    bounds = (clip_min, clip_max)
+    model_fn, y = stacked(call.model_fn, call.y)
     return _descend(
-        model_fn, x, start, y, rank, *sizes, steps, targeted, bounds, clip_grad
+        model_fn, x, start, y, rank, *sizes, steps, call.targeted, bounds, clip_grad
     )
 
 

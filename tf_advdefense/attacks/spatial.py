@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import losses
-from tf_advdefense.attacks.gradient_path import cross_entropy
 from tf_advdefense.attacks.draws import integer
 from tf_advdefense.attacks.draws import row_keys
+from tf_advdefense.attacks.gradient_path import cross_entropy
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters

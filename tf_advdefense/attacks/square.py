@@ -17,10 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import l1_ball
-from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.draws import integer
-from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.draws import sign
+from tf_advdefense.attacks.random_search import finish
+from tf_advdefense.attacks.random_search import init
+from tf_advdefense.attacks.random_search import keep_best
 from tf_advdefense.attacks.square_windows import level_and_side
 from tf_advdefense.attacks.square_windows import placed_bump
 from tf_advdefense.attacks.square_windows import tiles
@@ -28,25 +29,11 @@ from tf_advdefense.attacks.square_windows import window_at_random
 from tf_advdefense.attacks.stages import Stages
 from tf_advdefense.attacks.stages import column
 from tf_advdefense.attacks.stages import compiled
-from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
-from tf_advdefense.attacks.stages import select
 from tf_advdefense.attacks.stages import staged
 from tf_advdefense.attacks.stages import where
 
 _BLOCK = 10  # queries between two looks at which images are done
-
-
-def init(model_fn, x, y, seed, index, settings):
-    """The state of images before their first query."""
-    return {
-        "image": x,
-        "label": y,
-        "best": x,
-        "lead": tf.fill(tf.shape(x)[:1], -np.inf),
-        "keys": row_keys(seed, index),
-        **counters(x),
-    }
 
 
 @compiled
@@ -55,32 +42,14 @@ def advance(model_fn, state, settings):
     return loop(lambda state: _query(model_fn, state, settings), state, _BLOCK)
 
 
-def finish(state, settings):
-    """The image that fools the model, or the best one of the last restart."""
-    return state["best"]
-
-
 def _query(model_fn, state, settings):
     # The first query is the image itself; those of a restart follow, its start first.
     first = state["forwards"] == 0
     turn = (state["forwards"] - 1) % (settings["n_queries"] + 1)
     candidate = where(first, state["image"], _propose(state, turn, settings))
-    logits, lead = losses.evaluate(model_fn, losses.margin, candidate, state["label"])
-    lead = -lead if settings["targeted"] else lead
-    fooled = losses.is_fooled(logits, state["label"], settings["targeted"])
     # What a start has to beat is nothing: a start is kept unless its lead is NaN.
-    best_lead = tf.where(turn == 0, -np.inf, state["lead"])
-    accepted = fooled | (lead > best_lead)
-    forwards = state["forwards"] + 1
-    new = {
-        **state,
-        "best": where(accepted, candidate, state["best"]),
-        "lead": tf.where(accepted, lead, best_lead),
-        "fooled": fooled,
-        "forwards": forwards,
-        "done": fooled | (forwards >= queries(settings)),
-    }
-    return select(state["done"], state, new)
+    lead = tf.where(turn == 0, -np.inf, state["lead"])
+    return keep_best(model_fn, state, candidate, lead, queries(settings), settings)
 
 
 def queries(settings):

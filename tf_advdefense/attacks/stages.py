@@ -41,10 +41,8 @@ def staged(norms, stages, **convention):
     def decorate(check):
         @contract(norms, **convention)
         @functools.wraps(check)
-        def core(model_fn, x, y, targeted, clip_min, clip_max, seed, index, **hyper):
-            settings = {**defaults(check), **hyper}
-            settings.update(targeted=targeted, clip_min=clip_min, clip_max=clip_max)
-            return run(stages, model_fn, x, y, seed, index, settings)
+        def core(call, **hyper):
+            return run(stages, call, {**defaults(check), **hyper})
 
         core.stages = stages
         core.check = check
@@ -76,12 +74,15 @@ def compiled(function):
     return call
 
 
-def run(stages, model_fn, x, y, seed, index, settings):
-    """The adversarial images of checked inputs; every row stays until all are done."""
+def run(stages, call, hyper):
+    """The adversarial images of a `Call`; every row stays until all are done."""
+    shared = ("targeted", "clip_min", "clip_max")
+    settings = {**hyper, **{name: getattr(call, name) for name in shared}}
+    inputs = call.model_fn, call.x, call.y, call.seed, call.index
     (state,) = tf.while_loop(
         lambda state: tf.reduce_any(~state["done"]),
-        lambda state: [stages.advance(model_fn, state, settings)],
-        [stages.init(model_fn, x, y, seed, index, settings)],
+        lambda state: [stages.advance(call.model_fn, state, settings)],
+        [stages.init(*inputs, settings)],
     )
     return stages.finish(state, settings)
 
