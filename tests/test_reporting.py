@@ -510,6 +510,34 @@ def test_summary_says_that_intervals_overlap_and_that_a_control_is_missing():
     assert "No second undefended network was scored" in said
 
 
+def test_summary_puts_many_models_that_gain_alike_together():
+    right = {"resnet50": 100, "resnet50-adversarial": 160, "resnet50-ensemble": 170,
+             "resnet50-pgd_at": 150, "resnet50-trades": 102, "resnet50-fgsm_at": 40}
+    results, per_example = one_attack(right)
+    results["models"] |= {name: {
+        **results["models"]["resnet50-ensemble"], "defense": name.partition("-")[2]}
+        for name in right if name not in results["models"]}
+    said = " ".join(summary.sentences(results, per_example))
+    assert ("`resnet50-adversarial`, `resnet50-ensemble` and `resnet50-pgd_at` gain "
+            "over `resnet50` on 1 of 1 attack; `resnet50-trades` gains over `resnet50` on "
+            "none of 1 attack; `resnet50-fgsm_at` gains over `resnet50` on none of 1 "
+            "attack and loses on 1; the largest gain is that of `resnet50-ensemble` "
+            "under FGSM (ε = 8/255), 85.0 % against 50.0 % (+35.0 points") in said
+
+
+@pytest.mark.parametrize("trained_on, told", [("alexnet", "vgg"), ("vgg", "alexnet")])
+def test_summary_prefers_a_source_that_nobody_trained_on(trained_on, told):
+    store = Store()
+    for source in ("alexnet", "vgg"):
+        for target in ("resnet50", "resnet50-ensemble"):
+            store.measure(target, "fgsm", source=source, setting="transfer", norm="inf",
+                          kind="fixed-eps", eps_text="8/255", adv_set=f"{source}-fgsm")
+    results = _complete(store.records)
+    results["models"]["resnet50-ensemble"]["sources"] = [trained_on]
+    said = " ".join(summary.sentences(results, store.per_example))
+    assert f"On examples crafted on `{told}`" in said
+
+
 def test_summary_is_short(data):
     assert 3 <= len(summary.sentences(*data)) <= 6
 

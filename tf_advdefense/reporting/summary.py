@@ -11,6 +11,7 @@ from tf_advdefense.reporting import formats, protocols, tables
 from tf_advdefense.reporting.formats import code
 
 SIGNIFICANT = 0.05
+_MOST_TOLD_APART = 4  # models; of more, those that gain equally often share a phrase
 _ENSEMBLES = ("ensemble", "ensemble_at")
 
 
@@ -32,10 +33,13 @@ def sentences(results, per_example):
 
 
 def _main_transfer(results, found):
-    """The paper's protocol if it is there: examples crafted on the baseline."""
-    crafted_on_target = [p for p in found if protocols.role(results, p.source)
-                         == "target" and protocols.undefended(results, p.source)]
-    return (crafted_on_target or found or [None])[0]
+    """The paper's, crafted on the baseline, or of a source that nobody trained on."""
+    crafted_on_target = [p for p in found if p.source in results["models"]
+                         and protocols.role(results, p.source) == "target"
+                         and protocols.undefended(results, p.source)]
+    held_out = [p for p in found if not any(
+        protocols.seen(results, p, model) for model in p.models)]
+    return (crafted_on_target or held_out or found or [None])[0]
 
 
 def _scope(results, found):
@@ -73,17 +77,19 @@ def _clean_cost(results, per_example, protocol):
 
 
 def _gains(results, per_example, protocol):
-    phrases = [_gain_phrase(per_example, protocol, model, baseline)
-               for model, baseline in _defended(results, protocol) if baseline]
-    phrases = [phrase for phrase in phrases if phrase]
-    if not phrases:
+    found = [(model, baseline, _pairs(per_example, protocol, model, baseline))
+             for model, baseline in _defended(results, protocol) if baseline]
+    found = [gains for gains in found if gains[2]]
+    if not found:
         return ""
+    told = (_told_together(protocol, found) if len(found) > _MOST_TOLD_APART else
+            [_told_apart(protocol, *gains) for gains in found])
     if protocol.source is None:
-        return f"Attacked white-box, {'; '.join(phrases)}."
+        return f"Attacked white-box, {'; '.join(told)}."
     source = code(protocol.source)
     if protocol.source in protocol.models:
         source += f" (white-box for {source} itself)"
-    return f"On examples crafted on {source}, {'; '.join(phrases)}."
+    return f"On examples crafted on {source}, {'; '.join(told)}."
 
 
 def _comparable(protocol):
@@ -102,20 +108,51 @@ def _better(pairs, sign=1):
     return sum(sign * pair.gain > 0 and pair.p < SIGNIFICANT for pair in pairs.values())
 
 
-def _gain_phrase(per_example, protocol, model, baseline):
-    pairs = _pairs(per_example, protocol, model, baseline)
-    if not pairs:
-        return ""
-    condition = max(pairs, key=lambda c: pairs[c].gain)
-    losses = _better(pairs, sign=-1)
-    losing = f" and loses on {losses}" if losses else ""
-    return (f"{code(model)} gains over {code(baseline)} on {_of(_better(pairs), pairs)}"
-            f"{losing}, best under {protocol.title_of(condition)}: "
+def _told_apart(protocol, model, baseline, pairs):
+    """How often one model gains, and where most."""
+    condition = _best(pairs)
+    return (f"{_told([model], baseline, _counts(pairs))}, best under "
+            f"{protocol.title_of(condition)}: "
             f"{_evidence(protocol, model, baseline, condition, pairs[condition])}")
 
 
-def _of(number, pairs):
-    return f"{number or 'none'} of {len(pairs)} attack{'s' if len(pairs) > 1 else ''}"
+def _told_together(protocol, found):
+    """Models that gain equally often in one phrase, and the largest gain of all."""
+    groups = {}
+    for model, baseline, pairs in found:
+        groups.setdefault((baseline, _counts(pairs)), []).append(model)
+    ranked = sorted(groups.items(), key=lambda group: group[0][1], reverse=True)
+    model, baseline, pairs = max(found, key=lambda gains: _largest(gains[2]))
+    condition = _best(pairs)
+    return [_told(models, *group) for group, models in ranked] + [
+        f"the largest gain is that of {code(model)} under "
+        f"{protocol.title_of(condition)}, "
+        f"{_evidence(protocol, model, baseline, condition, pairs[condition])}"]
+
+
+def _told(models, baseline, counts):
+    gained, lost, attacks = counts
+    verb = "s" * (len(models) == 1)
+    losing = f" and lose{verb} on {-lost}" if lost else ""
+    return (f"{formats.listing([code(model) for model in models])} gain{verb} over "
+            f"{code(baseline)} on {_of(gained, attacks)}{losing}")
+
+
+def _counts(pairs):
+    """(attacks under which a model gains, minus those under which it loses, all)."""
+    return _better(pairs), -_better(pairs, sign=-1), len(pairs)
+
+
+def _best(pairs):
+    return max(pairs, key=lambda condition: pairs[condition].gain)
+
+
+def _largest(pairs):
+    return pairs[_best(pairs)].gain
+
+
+def _of(number, attacks):
+    return f"{number or 'none'} of {attacks} attack{'s' if attacks > 1 else ''}"
 
 
 def _evidence(protocol, model, baseline, condition, pair):
@@ -149,11 +186,11 @@ def _against_control(results, per_example, protocol, model, control):
     own = _pairs(per_example, protocol, control, baseline)
     if not head:
         return ""
-    also = (f" gains on {_of(_better(own), own)} too, without any defence." if own
+    also = (f" gains on {_of(_better(own), len(own))} too, without any defence." if own
             else " has no defence either.")
     better, worse = _better(head), _better(head, sign=-1)
     return (f"The control {code(control)}{also} Against it {code(model)} is better on "
-            f"{_of(better, head)}, worse on {worse} and not distinguishable on "
+            f"{_of(better, len(head))}, worse on {worse} and not distinguishable on "
             f"{len(head) - better - worse}: {_verdict(better, len(head))}")
 
 
