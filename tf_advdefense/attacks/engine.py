@@ -10,10 +10,7 @@ multiples of `batch_size` from the array's start and the last one is padded by r
 its first image: nothing is traced after the first batch, and arrays that begin at
 such a multiple of a longer one give the same bytes as the longer one.
 
-An attack with stages (`init`, `advance`, `finish`) gives up its finished images between
-two blocks of iterations: the batch shrinks to the next of a few fixed sizes, and
-images of two batches never meet. An attack that is a sequence of such hands the images
-that a part has not fooled to the next one.
+Within a batch, finished images leave, in `driver`.
 """
 
 import functools
