@@ -10,10 +10,10 @@
 `contract` hands the function a `Call`, all but the hyperparameters, checked: float32
 images, int64 labels, never None, int64 indices, the seed as an int64 scalar, and a
 `model_fn` in inference mode; and it gives back a finite result that no gradient flows
-through. Everything keyword-only is a hyperparameter: one whose default is a bool, a whole number or a text takes only
-the like, and numbers of iterations or draws start at 1. A function's attribute `check`,
-called with all of them, may refuse values. With `eps_per_image=True` the attack's eps
-may also be float `[batch]`, one per image.
+through. Everything keyword-only is a hyperparameter: one whose default is a bool, a
+whole number or a text takes only the like, and numbers of iterations or draws start at
+1. A function's attribute `check`, called with all of them, may refuse values. With
+`eps_per_image=True` the attack's eps may also be float `[batch]`, one per image.
 """
 
 import collections
