@@ -128,7 +128,7 @@ def test_a_model_that_cuts_gradients_is_one_line_when_attacked(data, tmp_path, s
 
 
 def measured(target="a", attack="fgsm", eps=8 / 255, ok=(0, 0, 0, 1), source=None,
-             kind="fixed-eps", clean_ok=(1, 1, 1, 1)):
+             kind="fixed-eps", clean_ok=(1, 1, 1, 1), params=()):
     """A record and its arrays; white-box unless it has another source."""
     ok, clean_ok = np.array(ok, bool), np.array(clean_ok, bool)
     record = {
@@ -136,7 +136,8 @@ def measured(target="a", attack="fgsm", eps=8 / 255, ok=(0, 0, 0, 1), source=Non
         "source": source or target, "setting": "transfer" if source else "white-box",
         "kind": kind, "eps": eps, "eps_text": str(eps), "num_examples": len(ok),
         "clean_correct": int(clean_ok.sum()), "correct": int(ok.sum()),
-        "accuracy": float(ok.mean()), "fooled": int((clean_ok & ~ok).sum())}
+        "accuracy": float(ok.mean()), "fooled": int((clean_ok & ~ok).sum()),
+        "params": dict(params)}
     arrays = {"index": np.arange(len(ok), dtype=np.int32), "ok": ok,
               "clean_ok": clean_ok}
     return record, {f"{record['key']}/{name}": a for name, a in arrays.items()}
@@ -164,6 +165,15 @@ def test_a_sound_evaluation_raises_no_flag():
 def test_an_unbounded_attack_that_fails():
     assert flags(measured(**CW, ok=[0, 0, 1, 0])) == [
         ("unbounded attack fails", "cw on a")]
+
+
+@pytest.mark.parametrize("attack, params, bounded", [
+    ("jsma", {"gamma": 0.1}, True), ("jsma", {"gamma": 1.0}, False),
+    ("minimal_eps", {"max_eps": 0.1}, True), ("minimal_eps", {"max_eps": None}, False)])
+def test_a_bounded_attack_may_fail(attack, params, bounded):
+    measurement = measured(
+        **{**CW, "attack": attack}, params=params, ok=[0, 0, 1, 0])
+    assert len(flags(measurement)) == (not bounded)
 
 
 def test_an_attack_without_effect():
