@@ -124,9 +124,6 @@ def _queries(count):
     return lambda hyper: (count(hyper), 0)
 
 
-FIXED, MINIMAL, SCORES = "fixed-eps", "minimal-norm", "score-based"
-_SEARCH = ("binary_search_steps", "max_iterations")
-
 def _sum_of_parts(sequence):
     """The cost of a sequence of attacks."""
 
@@ -136,6 +133,9 @@ def _sum_of_parts(sequence):
 
     return cost
 
+
+FIXED, MINIMAL, SCORES = "fixed-eps", "minimal-norm", "score-based"
+_SEARCH = ("binary_search_steps", "max_iterations")
 
 ATTACKS = {
     "fgsm": Attack(gradient.fgsm, FIXED, "arXiv:1412.6572", _gradients()),
