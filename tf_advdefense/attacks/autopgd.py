@@ -7,7 +7,8 @@ Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max], e
 their units. A run climbs its loss for `n_iter` iterations from a random start; the
 first iterate that fools the model is the image's answer and ends its work, and an image
 that the model gets wrong anyway is its own. An image that no run fools comes back as
-the point of highest loss.
+the point of highest loss. Where the model is random, or `eot_iter` above 1, every run
+goes to its end and the answer is the fooling point of highest loss.
 
 Different from the original code: at the first checkpoint, the first step's loss is
 compared with the start's (there, with a row of zeros); the loss and the class are means

@@ -22,6 +22,7 @@ from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
+from tf_advdefense.attacks.stages import settled
 from tf_advdefense.attacks.stages import where
 
 _RULES = {np.inf: autopgd_dense, 2: autopgd_dense, 1: autopgd_sparse}
@@ -49,7 +50,7 @@ def init(model_fn, x, y, seed, index, settings, loss):
     }
     state["forwards"] += settings["eot_iter"]
     state["fooled"] = losses.is_fooled(logits, y, settings["targeted"])
-    state["done"] = state["fooled"]
+    state["done"] = _settled(model_fn, state["fooled"], settings)
     if _is_towards_one(loss, settings):
         state.update(_choose_targets(logits, y, settings))
     zeros = tf.zeros_like(state["forwards"])
@@ -81,7 +82,10 @@ def advance(model_fn, state, settings, loss):
 
 
 def finish(state, settings):
-    """The first fooling iterate of each row, or the point of highest loss."""
+    """The first fooling iterate of each row, or the point of highest loss.
+
+    Of random models it is the point of highest loss of those that fool, if any does.
+    """
     return state["answer"]
 
 
@@ -107,8 +111,15 @@ def _iterate(model_fn, state, settings, loss):
         lambda: select(ended, _next_leg(new, settings), new),
         lambda: new,
     )
-    new["done"] = new["fooled"] | (new["run"] >= _runs(state, settings))
+    new["done"] = _settled(model_fn, new["fooled"], settings)
+    new["done"] |= new["run"] >= _runs(state, settings)
     return select(state["done"], state, new)
+
+
+def _settled(model_fn, fooled, settings):
+    """As `settled`; several passes are for functions that draw at random, too."""
+    return tf.zeros_like(fooled) if settings["eot_iter"] > 1 else (
+        settled(model_fn, fooled))
 
 
 def _rule(settings):
@@ -209,12 +220,14 @@ def _record(state, logits, level, gradient, settings):
     point, better = state["point"], level > state["best_loss"]
     inside = state["leg"] == len(_legs(settings)) - 1
     fooled = inside & losses.is_fooled(logits, state["label"], settings["targeted"])
-    taken = fooled | (inside & (level > state["answer_loss"]))
+    taken = inside & losses.is_better(
+        fooled, level, state["fooled"], state["answer_loss"]
+    )
     return {
         "best": where(better, point, state["best"]),
         "best_gradient": where(better, gradient, state["best_gradient"]),
         "best_loss": tf.where(better, level, state["best_loss"]),
-        "fooled": fooled,
+        "fooled": state["fooled"] | fooled,
         "answer": where(taken, point, state["answer"]),
         "answer_loss": tf.where(taken, level, state["answer_loss"]),
         "forwards": state["forwards"] + settings["eot_iter"],

@@ -80,6 +80,11 @@ def climb(model_fn, loss_fn, x, y, targeted):
     return logits, loss, tape.gradient(loss, x)
 
 
+def is_better(fooled, loss, was_fooled, best_loss):
+    """Rows that fool for the first time, or else have a larger loss; bool `[n]`."""
+    return tf.where(fooled == was_fooled, loss > best_loss, fooled)
+
+
 def is_fooled(logits, y, targeted):
     """Whether each row's class is the target, or any but the label; bool `[n]`."""
     reached = tf.argmax(logits, axis=1) == y

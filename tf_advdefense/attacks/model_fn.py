@@ -45,6 +45,7 @@ def inference(model_fn):
         model = weakref.ref(model_fn)  # a strong one would keep every model alive
         _FUNCTIONS[model_fn] = _under_attack(model)
         _FUNCTIONS[model_fn].model = model
+        _FUNCTIONS[model_fn].random = is_random(model_fn)
     return _FUNCTIONS[model_fn]
 
 
@@ -86,6 +87,11 @@ def served(model_fn):
 def is_random(model):
     """Whether a layer of a keras.Model declares that it draws at inference."""
     return any(getattr(layer, "random", False) for layer in model._flatten_layers())
+
+
+def is_expectation(model_fn):
+    """Whether a function of `inference` is the mean over the draws of a random model."""
+    return any(getattr(member, "random", False) for member in members(model_fn))
 
 
 @functools.lru_cache(maxsize=8)  # The same function again: nothing is traced anew.

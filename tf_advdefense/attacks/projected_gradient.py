@@ -12,7 +12,7 @@ In norms inf and 2 it is CleverHans' loop, step by step the same gradient,
 `optimize_linear` and `clip_eta`, compiled as a whole: CleverHans runs the arithmetic
 between two gradients eagerly, unrolls its loop when traced, draws the random start from
 the global generator, and has neither norm 1 nor restarts. An image that a restart has
-fooled takes no part in the next ones.
+fooled takes no part in the next ones, unless the model is random (`stages.settled`).
 """
 
 from cleverhans.tf2.utils import optimize_linear
@@ -35,6 +35,7 @@ from tf_advdefense.attacks.stages import column
 from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import select
+from tf_advdefense.attacks.stages import settled
 from tf_advdefense.attacks.stages import staged
 from tf_advdefense.attacks.stages import where
 
@@ -81,7 +82,8 @@ def _restart(model_fn, state, nb_iter, settings):
     if settings["nb_restarts"] > 1:  # else whether it fools decides nothing
         new.update(_keep_best(model_fn, state, adv, settings))
         new["forwards"] += 1
-    new["done"] = new["fooled"] | (new["restart"] >= settings["nb_restarts"])
+    ended = settled(model_fn, new["fooled"])
+    new["done"] = ended | (new["restart"] >= settings["nb_restarts"])
     return select(state["done"], state, new)
 
 
@@ -134,11 +136,11 @@ def _keep_best(model_fn, state, adv, settings):
     logits, loss = losses.evaluate(model_fn, loss_fn, adv, y)
     loss = -loss if targeted else loss
     fooled = losses.is_fooled(logits, y, targeted)
-    better = fooled | (loss > state["best_loss"])
+    better = losses.is_better(fooled, loss, state["fooled"], state["best_loss"])
     return {
         "best": where(better, adv, state["best"]),
         "best_loss": tf.where(better, loss, state["best_loss"]),
-        "fooled": fooled,
+        "fooled": state["fooled"] | fooled,
     }
 
 

@@ -1,7 +1,8 @@
 """Searches that try one image after another and keep the best: `noise` and `square`.
 
 Both look for the largest lead of a wrong class over the right one, by the model's
-scores, and end for an image with the first candidate that fools the model.
+scores, and end for an image with the first candidate that fools the model, unless that
+is random (`stages.settled`).
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ from tf_advdefense.attacks import losses
 from tf_advdefense.attacks.draws import row_keys
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import select
+from tf_advdefense.attacks.stages import settled
 from tf_advdefense.attacks.stages import where
 
 
@@ -36,15 +38,15 @@ def keep_best(model_fn, state, candidate, lead, queries, settings):
     logits, found = losses.evaluate(model_fn, losses.margin, candidate, state["label"])
     found = -found if settings["targeted"] else found
     fooled = losses.is_fooled(logits, state["label"], settings["targeted"])
-    better = fooled | (found > lead)
+    better = losses.is_better(fooled, found, state["fooled"], lead)
     forwards = state["forwards"] + 1
     new = {
         **state,
         "best": where(better, candidate, state["best"]),
         "lead": tf.where(better, found, lead),
-        "fooled": fooled,
+        "fooled": state["fooled"] | fooled,
         "forwards": forwards,
-        "done": fooled | (forwards >= queries),
+        "done": settled(model_fn, fooled) | (forwards >= queries),
     }
     return select(state["done"], state, new)
 

@@ -73,8 +73,7 @@ def _try(model_fn, state, settings):
     logits, loss = losses.evaluate(model_fn, cross_entropy, moved, y)
     loss = -loss if targeted else loss
     fooled = losses.is_fooled(logits, y, targeted)
-    worse = (loss > state["loss"]) & (fooled == state["fooled"])
-    worse |= fooled & ~state["fooled"]
+    worse = losses.is_better(fooled, loss, state["fooled"], state["loss"])
     forwards = state["forwards"] + 1
     new = {
         **state,

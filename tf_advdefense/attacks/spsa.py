@@ -23,6 +23,7 @@ from tf_advdefense.attacks.stages import compiled
 from tf_advdefense.attacks.stages import counters
 from tf_advdefense.attacks.stages import loop
 from tf_advdefense.attacks.stages import select
+from tf_advdefense.attacks.stages import settled
 from tf_advdefense.attacks.stages import staged
 
 
@@ -64,7 +65,8 @@ def _iterate(model_fn, state, settings):
     new["forwards"] += 1 + _samples(settings)
     new["done"] = iteration >= settings["nb_iter"]
     if settings["early_stop_loss_threshold"] is not None:
-        new["done"] |= loss < settings["early_stop_loss_threshold"]
+        low = loss < settings["early_stop_loss_threshold"]
+        new["done"] |= settled(model_fn, low)
     return select(state["done"], state, new)
 
 

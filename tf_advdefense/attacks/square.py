@@ -47,8 +47,9 @@ def _query(model_fn, state, settings):
     first = state["forwards"] == 0
     turn = (state["forwards"] - 1) % (settings["n_queries"] + 1)
     candidate = where(first, state["image"], _propose(state, turn, settings))
-    # What a start has to beat is nothing: a start is kept unless its lead is NaN.
-    lead = tf.where(turn == 0, -np.inf, state["lead"])
+    # What a start has to beat is nothing: a start is kept unless its lead is NaN, or
+    # the model is random and fooled already.
+    lead = tf.where((turn == 0) & ~state["fooled"], -np.inf, state["lead"])
     return keep_best(model_fn, state, candidate, lead, queries(settings), settings)
 
 

@@ -26,6 +26,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.contract import contract
 from tf_advdefense.attacks.contract import defaults
+from tf_advdefense.attacks.model_fn import is_expectation
 
 Stages = collections.namedtuple("Stages", ("init", "advance", "finish"))
 
@@ -101,6 +102,15 @@ def loop(iterate, state, span):
         lambda i, state: (i + 1, iterate(state)),
         (0, state),
     )[1]
+
+
+def settled(model_fn, fooled):
+    """Rows whose search for a larger loss may end, as they fool, bool `[n]`.
+
+    None where the model is the expectation of a random one: what barely fools that
+    fools every other draw only.
+    """
+    return tf.zeros_like(fooled) if is_expectation(model_fn) else fooled
 
 
 def select(mask, state, other):
