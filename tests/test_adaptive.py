@@ -7,6 +7,9 @@ import pytest
 from tf_advdefense import attacks
 from tf_advdefense import comparison
 from tf_advdefense import evaluation
+from tf_advdefense.attacks import engine
+from tf_advdefense.attacks.losses import margin
+from tf_advdefense.attacks.model_fn import inference
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.defenses import transforms
@@ -91,3 +94,46 @@ def test_only_defences_that_can_be_overlooked_are_measured_twice(data):
     # Another temperature is another attack.
     assert plan(temperature=T)[1].key != plain[1].key
     assert plan(temperature=T)[0].key == plain[0].key
+
+
+def make_random_model():
+    layers = transforms.parse_transforms("crop_rescale:fraction=0.7,draws=1")
+    return transforms.with_transforms(make_model(), layers, eot_draws=6)
+
+
+# Attacks that stop at the first success of a deterministic model.
+SEARCHES = {
+    "apgd_ce": {"n_iter": 15}, "apgd_dlr": {"n_iter": 15}, "noise": {"n_draws": 20},
+    "square": {"n_queries": 30}, "pgd": {"nb_iter": 5, "nb_restarts": 3},
+    "spsa": {"nb_iter": 4, "spsa_samples": 4, "early_stop_loss_threshold": 0.0}}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_of_a_random_model_the_first_success_is_not_enough(data, name):
+    """It fools the expectation by a hair, and so every other draw."""
+    attack = attacks.make_attack(name, eps=0.4, **SEARCHES[name])
+    for model, stops in ((make_model(), True), (make_random_model(), False)):
+        forwards = engine.craft(model, attack, data.test.images, data.test.labels,
+                                batch_size=40)["forwards"]
+        assert (forwards < attack.passes[0]).any() == stops
+
+
+L1 = {"eps": 6.0, "norm": 1}
+
+
+@pytest.mark.parametrize("name, few, many", [
+    ("noise", {"n_draws": 5}, {"n_draws": 100}),
+    ("square", {"n_queries": 10}, {"n_queries": 60}),
+    ("apgd_ce", {**L1, "n_iter": 4}, {**L1, "n_iter": 40})])
+def test_what_fools_a_random_model_is_made_to_fool_it_by_more(
+        data, name, few, many):
+    model, labels = make_random_model(), data.test.labels
+    leads = []
+    for hyper in (few, many):
+        attack = attacks.make_attack(name, **{"eps": 0.3, **hyper})
+        adv = engine.craft(model, attack, data.test.images, labels, batch_size=40)
+        expected = inference(model)(adv["image"])
+        leads.append(margin(labels, expected).numpy())
+    fooled = leads[0] > 0
+    assert fooled.sum() > 5
+    assert leads[1][fooled].mean() > leads[0][fooled].mean() + 0.1

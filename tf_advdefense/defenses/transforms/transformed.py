@@ -9,7 +9,10 @@ At inference an image's draws depend on its values and on a seed only. Attacks s
 another function where a transformation is random: the mean of the log-probabilities
 over `eot_draws` draws (expectation over transformation, EOT, Athalye et al. 2018,
 arXiv:1707.07397), which are the same for all images and in all iterations. What they
-find is scored by the model itself, on draws that the attack has not seen.
+find is scored by the model itself, on draws that the attack has not seen. Attacks on a
+loss therefore go on after the first success (`attacks.stages.settled`); those that look
+for the smallest change end on the edge of the expectation, where about half of the
+draws resist, unless they are told to go further (`confidence` of `cw` and `ead`).
 
 A SavedModel keeps the approximated gradients, but of random transformations it shows
 an attack one draw for each image that it tries: attack the `.keras` file instead.
