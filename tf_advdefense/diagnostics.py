@@ -92,7 +92,8 @@ def _of_record(record):
     if record["kind"] == "minimal-norm" and record["correct"] and not _bounded(record):
         yield _flag("unbounded attack fails", where,
                     f"{record['correct']} images are never fooled by an attack without "
-                    "a bound: its gradients may be masked")
+                    "a bound: its iterations may be too few, the model random or its "
+                    "gradients masked")
     if record["fooled"] == 0 and record["clean_correct"] and record["eps"]:
         yield _flag("attack without effect", where,
                     f"no image is fooled at eps {record['eps_text']}")

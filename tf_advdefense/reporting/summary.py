@@ -186,8 +186,8 @@ def _against_control(results, per_example, protocol, model, control):
     own = _pairs(per_example, protocol, control, baseline)
     if not head:
         return ""
-    also = (f" gains on {_of(_better(own), len(own))} too, without any defence." if own
-            else " has no defence either.")
+    also = (f" gains on {_of(_better(own), len(own))}{' too' * bool(_better(own))}, "
+            "without any defence." if own else " has no defence either.")
     better, worse = _better(head), _better(head, sign=-1)
     return (f"The control {code(control)}{also} Against it {code(model)} is better on "
             f"{_of(better, len(head))}, worse on {worse} and not distinguishable on "
