@@ -7,11 +7,13 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.datasets import Split
+from tf_advdefense.datasets import augmentation
 from tf_advdefense.datasets import pipeline
 
 SIDE = 6
 CLEAN, BATCH = 23, 5
 STEPS = CLEAN // BATCH
+FOUR = augmentation.Augmentation(flip=True, pad=4)
 
 
 def make_split(size=CLEAN):
@@ -35,7 +37,10 @@ def two_sources(epoch):
 
 
 def batches(split=None, **options):
-    options = {"batch_size": BATCH, "epochs": 1, "seed": 0, **options}
+    options = {
+        "batch_size": BATCH, "epochs": 1, "seed": 0, "augment": FOUR,
+        "augment_adv": FOUR, **options,
+    }
     return list(
         pipeline.training_batches(split or make_split(), **options)
         .as_numpy_iterator()
@@ -58,7 +63,7 @@ def labels(left):
 
 
 def test_batches_hold_the_images_in_float32():
-    for batch in batches(augment=False):
+    for batch in batches(augment=None):
         assert batch["image"].dtype == np.float32 and batch["label"].dtype == np.int64
         levels = (batch["label"] - 100) / np.float32(255)
         expected = np.broadcast_to(levels.reshape(-1, 1, 1, 1), batch["image"].shape)
@@ -67,12 +72,12 @@ def test_batches_hold_the_images_in_float32():
 
 def test_an_epoch_never_repeats_an_image():
     for epoch in range(3):
-        seen = labels(batches(initial_epoch=epoch, epochs=epoch + 1, augment=False))
+        seen = labels(batches(initial_epoch=epoch, epochs=epoch + 1, augment=None))
         assert len(seen) == STEPS * BATCH == len(set(seen))
 
 
 def test_every_image_gets_its_turn():
-    seen = labels(batches(epochs=6, augment=False))
+    seen = labels(batches(epochs=6, augment=None))
     assert set(seen) == set(100 + np.arange(CLEAN))
 
 
@@ -87,14 +92,14 @@ def test_batches_are_a_function_of_seed_and_epoch(adversarial):
 
 
 def test_seeds_and_epochs_differ():
-    orders = [labels(batches(seed=seed, epochs=2, augment=False)) for seed in range(3)]
+    orders = [labels(batches(seed=seed, epochs=2, augment=None)) for seed in range(3)]
     orders = [tuple(half) for order in orders for half in np.split(order, 2)]
     assert len(set(orders)) == 6
 
 
 def test_the_share_of_adversarial_images_leaves_the_order_of_clean_ones():
-    mixed = batches(adversarial=two_sources, adv_fraction=0.4, augment=False)
-    plain = batches(augment=False)
+    mixed = batches(adversarial=two_sources, adv_fraction=0.4, augment=None)
+    plain = batches(augment=None)
     np.testing.assert_array_equal(labels(mixed), labels(plain)[: STEPS * 3])
 
 
@@ -118,7 +123,7 @@ def test_adversarial_images_replace_clean_ones(batch_size, fraction, number):
 
 def test_one_source_per_batch_and_pairs_stay_paired():
     for batch in batches(
-        adversarial=two_sources, adv_fraction=0.4, augment_adv=False, augment=False
+        adversarial=two_sources, adv_fraction=0.4, augment_adv=None, augment=None
     ):
         assert len({label < 600 for label in batch["adv_label"]}) == 1
         level = np.where(batch["adv_label"] < 600, 0.5, 0.75)
@@ -129,8 +134,8 @@ def test_one_source_per_batch_and_pairs_stay_paired():
 
 def test_sources_are_drawn_by_weight():
     mixed = batches(
-        make_split(250), batch_size=2, epochs=3, adversarial=two_sources, augment=False,
-        augment_adv=False,
+        make_split(250), batch_size=2, epochs=3, adversarial=two_sources, augment=None,
+        augment_adv=None,
     )
     second = np.mean([batch["adv_label"][0] > 600 for batch in mixed])
     assert len(mixed) == 375 and 0.69 < second < 0.81  # 0.75, 2.7 standard errors.
@@ -150,7 +155,7 @@ def test_sources_are_given_the_epoch():
 def test_augment_adv_off_leaves_adversarial_images_untouched():
     options = {"adversarial": two_sources, "adv_fraction": 0.4}
     cropped = batches(**options)
-    plain = batches(augment_adv=False, **options)
+    plain = batches(augment_adv=None, **options)
     for a, b in zip(cropped, plain):
         assert np.ptp(b["adv_image"], axis=(1, 2, 3)).max() == 0
         np.testing.assert_array_equal(a["adv_label"], b["adv_label"])
@@ -190,7 +195,7 @@ def test_augmented_images_are_flips_and_crops():
     found = flips_and_crops(image)
     assert len(found) == 162
     images = tf.constant(np.repeat(image[np.newaxis], 3000, 0))
-    augmented = pipeline.augment_images(images, tf.constant([3, 4], tf.int64))
+    augmented = FOUR(images, tf.constant([3, 4], tf.int64))
     draws = [found[result.tobytes()] for result in augmented.numpy()]
     counts = np.array(list(collections.Counter(draws).values()))
     # Uniform over all 162: chi-squared with 161 degrees of freedom, p > 1e-4.
@@ -205,7 +210,7 @@ def test_augmentation_is_drawn_slot_by_slot():
     other = random.random((16, 8, 8, 3), np.float32)
     other[5] = images[5]
     seed = tf.constant([3, 4], tf.int64)
-    left, right = (pipeline.augment_images(x, seed).numpy() for x in (images, other))
+    left, right = (FOUR(x, seed).numpy() for x in (images, other))
     np.testing.assert_array_equal(left[5], right[5])
     for image, result in zip(images, left):
         assert result.tobytes() in flips_and_crops(image)
@@ -216,6 +221,28 @@ def test_every_batch_has_draws_of_its_own():
     split = Split(np.repeat(image, 32, 0), np.zeros(32, np.int64), np.arange(32))
     seen = batches(split, batch_size=16, epochs=2)
     assert len({batch["image"].tobytes() for batch in seen}) == 4
+
+
+def test_without_flips_and_padding_nothing_changes():
+    images = tf.constant(np.random.default_rng(3).random((16, 8, 8, 3), np.float32))
+    none = augmentation.Augmentation(flip=False, pad=0)
+    unchanged = none(images, tf.constant([3, 4], tf.int64))
+    np.testing.assert_array_equal(unchanged, images)
+
+
+@pytest.mark.parametrize(
+    "name, flip",
+    [("cifar10", True), ("folder:/data/mnist", True), ("cifar10_corrupted/fog_1", True),
+     ("digits", False), ("mnist", False), ("svhn_cropped", False),
+     ("emnist/letters", False)],
+)
+def test_characters_are_not_flipped(name, flip):
+    assert augmentation.of(name, (32, 32, 3)).flip == flip
+
+
+@pytest.mark.parametrize("side, pad", [(28, 2), (32, 2), (96, 6), (224, 14)])
+def test_crops_grow_with_the_image(side, pad):
+    assert augmentation.of("cifar10", (side, side, 3)).pad == pad
 
 
 # === Refusals ===

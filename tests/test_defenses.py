@@ -60,6 +60,19 @@ def test_plain_is_the_cross_entropy_of_clean_images(batch):
     np.testing.assert_allclose(loss, cross_entropy(expected, batch["label"]), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["none", "adversarial"])
+def test_label_smoothing_spreads_its_share_over_all_classes(name, batch):
+    loss, _ = defenses.make_defense(name, label_smoothing=0.3)(make_model(), batch)
+    kinds = ["", "adv_"] if name == "adversarial" else [""]
+    images = np.concatenate([batch[f"{kind}image"] for kind in kinds])
+    labels = np.concatenate([batch[f"{kind}label"] for kind in kinds])
+    expected = logits_of(make_model(), images)
+    uniform = np.mean([cross_entropy(expected, np.full_like(labels, c))
+                       for c in range(expected.shape[1])])
+    np.testing.assert_allclose(
+        loss, 0.7 * cross_entropy(expected, labels) + 0.3 * uniform, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["adversarial", "ensemble"])
 def test_mixed_is_the_mean_over_both_in_one_pass(name, batch):
     model = make_model()

@@ -14,6 +14,7 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.datasets import augmentation
 from tf_advdefense.datasets.sources import open_builder
 
 _VALIDATION_SHARE = 0.1
@@ -53,6 +54,11 @@ class Dataset:
     @property
     def num_classes(self):
         return len(self.class_names)
+
+    @property
+    def augmentation(self):
+        """The flips and crops that keep an image's class."""
+        return augmentation.of(self.name, self.image_shape)
 
     def split(self, name):
         """`train`, `validation` or `test`."""

@@ -14,7 +14,6 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-_PAD = 4  # Pixels; the usual padding of CIFAR-10's random crop.
 _CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
 _DRAW = 2**32  # Above all seeds: a stream apart from the augmentation's.
 
@@ -37,8 +36,8 @@ def num_adversarial(batch_size, adv_fraction):
     return number
 
 
-def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augment=True,
-                     adversarial=None, adv_fraction=0.5, augment_adv=True,
+def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augment=None,
+                     adversarial=None, adv_fraction=0.5, augment_adv=None,
                      replays=1):
     """Batches of epochs `initial_epoch` to `epochs` - 1, one after the other.
 
@@ -47,12 +46,12 @@ def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augmen
       batch_size: images per batch, clean and adversarial together.
       epochs, initial_epoch: as in `keras.Model.fit`.
       seed: integer; with epoch and position it determines every draw.
-      augment: flip and pad-4 random crop of the clean images.
+      augment: None, or the `augmentation.Augmentation` of the clean images.
       adversarial: None, or a function from an epoch to a list of (weight, infinite
         dataset of {"image": float32 in [0, 1], "label"}); each batch draws one of
         them with probability proportional to its weight.
       adv_fraction: share of each batch that is adversarial.
-      augment_adv: flip and crop of the adversarial images.
+      augment_adv: None, or that of the adversarial images.
       replays: how often each batch comes, in a row.
 
     Returns:
@@ -80,7 +79,7 @@ def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augmen
     return batches.prefetch(2)
 
 
-def _clean_epoch(source, steps, size, seed, epoch, augmented):
+def _clean_epoch(source, steps, size, seed, epoch, augment):
     images, labels = source
     last = len(labels) - 1
 
@@ -89,8 +88,8 @@ def _clean_epoch(source, steps, size, seed, epoch, augmented):
         index = tf.random.experimental.index_shuffle(
             position, tf.constant([seed, epoch]), tf.constant(last, tf.int64))
         image = tf.cast(tf.gather(images, index), tf.float32) / 255.0
-        if augmented:
-            image = augment_images(image, _batch_seed(seed, epoch, step, _CLEAN))
+        if augment is not None:
+            image = augment(image, _batch_seed(seed, epoch, step, _CLEAN))
         draw = tf.random.stateless_uniform(
             [size], _batch_seed(seed + _DRAW, epoch, step, _CLEAN), minval=None,
             maxval=None, dtype=tf.int64)
@@ -99,7 +98,7 @@ def _clean_epoch(source, steps, size, seed, epoch, augmented):
     return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2)
 
 
-def _adversarial_epoch(sources, steps, size, seed, epoch, augmented):
+def _adversarial_epoch(sources, steps, size, seed, epoch, augment):
     weights = np.array([weight for weight, _ in sources], float)
     generator = np.random.default_rng([seed, epoch, _ADVERSARIAL])
     choice = generator.choice(len(sources), steps, p=weights / weights.sum())
@@ -109,8 +108,8 @@ def _adversarial_epoch(sources, steps, size, seed, epoch, augmented):
 
     def augmented_batch(step, batch):
         image = batch["image"]
-        if augmented:
-            image = augment_images(image, _batch_seed(seed, epoch, step, _ADVERSARIAL))
+        if augment is not None:
+            image = augment(image, _batch_seed(seed, epoch, step, _ADVERSARIAL))
         return {"adv_image": image, "adv_label": batch["label"]}
 
     return batches.enumerate().map(augmented_batch, num_parallel_calls=2).take(steps)
@@ -120,22 +119,3 @@ def _batch_seed(seed, epoch, step, half):
     """Two integers for the stateless ops, different for every batch of every run."""
     low = tf.cast(epoch, tf.int64) * 2**32 + 2 * tf.cast(step, tf.int64) + half
     return tf.stack([tf.cast(seed, tf.int64), low])
-
-
-def augment_images(images, seed):
-    """Flip each image with probability 1/2 and crop it from its zero-padded copy.
-
-    Args:
-      images: float32 [batch, height, width, channels].
-      seed: int64 [2]; equal seeds give equal draws, slot by slot.
-    """
-    size, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    draws = tf.random.stateless_uniform(
-        [3, size], seed, maxval=2 * (2 * _PAD + 1), dtype=tf.int32)
-    top, left = draws[0] // 2, draws[1] // 2
-    column = tf.range(width)[tf.newaxis]
-    column = tf.where(draws[2][:, tf.newaxis] % 2 == 0, column, width - 1 - column)
-    padded = tf.pad(images, [[0, 0], [_PAD, _PAD], [_PAD, _PAD], [0, 0]])
-    row = top[:, tf.newaxis] + tf.range(height)
-    rows = tf.gather(padded, row, axis=1, batch_dims=1)
-    return tf.gather(rows, left[:, tf.newaxis] + column, axis=2, batch_dims=1)

@@ -19,6 +19,7 @@ CHOICES = {
 # Least value, whether it is allowed itself, and greatest value.
 RANGES = {
     "temperature": (0, False, math.inf),
+    "label_smoothing": (0, True, 1),
     "beta": (0, True, math.inf),
     "adv_weight": (0, False, 1),
     "eps": (0, True, 1),
