@@ -232,6 +232,15 @@ def test_a_stream_is_a_function_of_seed_and_epoch(adv_set):
     assert len({tuple(of(*key)) for key in [(0, 1), (1, 0), (0, 0), (1, 1)]}) == 4
 
 
+def test_a_stream_of_some_images_holds_no_other(adv_set):
+    among = np.array([103, 159, 500])  # the last is not in the set
+    seen = indices(sets.stream(adv_set, seed=0, epoch=0, among=among), 20)
+    assert sorted(seen) == [3] * 10 + [59] * 10
+    sets.check_covers(adv_set, among)
+    with pytest.raises(ValueError, match="none of the 2 images"):
+        sets.check_covers(adv_set, np.array([99, 500]))
+
+
 def test_a_stream_mixes_shards(adv_set):
     seen = np.array(indices(sets.stream(adv_set, seed=0, epoch=0), 60)) // 16
     assert len(set(seen[:16])) > 2

@@ -170,6 +170,17 @@ def test_overwrite_begins_anew(tmp_path):
     assert files.read_json(tmp_path / "a" / "request.json")["epochs"] == 5
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_resuming_and_overwriting_contradict_each_other(tmp_path, finished):
+    files.claim(tmp_path / "a", REQUEST)
+    if finished:
+        files.finish(tmp_path / "a", {})
+    before = names(tmp_path / "a")
+    with pytest.raises(ValueError, match="resume.*overwrite.*both"):
+        files.claim(tmp_path / "a", REQUEST, resume=True, overwrite=True)
+    assert names(tmp_path / "a") == before
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_directory_that_no_command_made_is_never_touched(tmp_path, overwrite):
     (tmp_path / "photos").mkdir()

@@ -146,7 +146,8 @@ def measured(target="a", attack="fgsm", eps=8 / 255, ok=(0, 0, 0, 1), source=Non
 def flags(*measurements):
     records, arrays = zip(*measurements)
     merged = {name: a for part in arrays for name, a in part.items()}
-    found = diagnostics.red_flags({"records": list(records)}, merged)
+    found = diagnostics.red_flags(
+        {"records": list(records), "dataset": {"class_names": ["cat", "dog"]}}, merged)
     assert all(set(flag) == {"flag", "where", "detail"} for flag in found)
     return [(flag["flag"], flag["where"]) for flag in found]
 
@@ -155,11 +156,19 @@ CW = {"attack": "cw", "eps": None, "kind": "minimal-norm"}
 
 
 def test_a_sound_evaluation_raises_no_flag():
-    clean = measured(attack="clean", eps=None, ok=[1, 1, 1, 1], kind=None)
+    clean = measured(attack="clean", eps=None, ok=[1] * 8, clean_ok=[1] * 8, kind=None)
     assert flags(
         clean, measured(eps=0.01, ok=[1, 1, 1, 0]), measured(eps=0.1, ok=[0, 0, 1, 0]),
         measured(source="b", eps=0.1, ok=[0, 1, 1, 0]), measured(**CW, ok=[0] * 4),
         measured(source="b", **CW, ok=[1] * 4)) == []
+
+
+@pytest.mark.parametrize("right, flagged", [(40, True), (50, True), (58, True),
+                                            (62, False), (100, False)])
+def test_clean_accuracy_at_chance(right, flagged):
+    ok = [1] * right + [0] * (100 - right)  # of two classes
+    clean = measured(attack="clean", eps=None, ok=ok, clean_ok=ok, kind=None)
+    assert flags(clean) == ([("accuracy at chance", "a")] if flagged else [])
 
 
 def test_an_unbounded_attack_that_fails():

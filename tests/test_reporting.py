@@ -694,6 +694,12 @@ def test_reporting_imports_no_tensorflow():
     assert ran.stdout.strip() == "[]", ran.stderr
 
 
+def test_red_flags_come_first_in_the_terminal(data):
+    flag = {"flag": "accuracy at chance", "where": "a", "detail": "10.3 %"}
+    shown = reporting.render_tables({**data[0], "flags": [flag]})
+    assert shown.startswith("Red flag: accuracy at chance, a: 10.3 %\n\n")
+
+
 def test_terminal_tables_have_every_cell_of_figure_4(data):
     results, _ = data
     blocks = dict(block.split("\n", 1)

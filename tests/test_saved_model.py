@@ -128,6 +128,27 @@ def test_an_export_replaces_the_former_one(tmp_path):
     assert os.listdir(tmp_path) == ["m"]
 
 
+@pytest.mark.parametrize("held", ["photo.jpg", "evaluation.json", "both"])
+def test_a_directory_that_is_no_export_is_never_replaced(tmp_path, held):
+    directory = tmp_path / "m"
+    if held == "both":  # an export with something of the user's own
+        saved_model.export_saved_model(small_model(), directory)
+        held = "photo.jpg"
+    directory.mkdir(exist_ok=True)
+    (directory / held).write_text("precious")
+    (directory / "keep").mkdir()
+    with pytest.raises(FileExistsError, match="holds other files"):
+        saved_model.export_saved_model(small_model(), directory)
+    assert (directory / held).read_text() == "precious"
+    assert (directory / "keep").exists() and os.listdir(tmp_path) == ["m"]
+
+
+def test_an_empty_directory_is_filled(tmp_path):
+    (tmp_path / "m").mkdir()
+    saved_model.export_saved_model(small_model(), tmp_path / "m")
+    assert (tmp_path / "m" / "saved_model.pb").exists()
+
+
 def test_a_failed_export_leaves_the_former_one(tmp_path):
     saved_model.export_saved_model(small_model(), tmp_path / "m")
     before = runs.weights_sha256(tmp_path / "m")

@@ -10,6 +10,7 @@ reason to distrust a number that was measured (Carlini et al. 2019, arXiv:1902.0
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.artifacts.results import wilson
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks.model_fn import served
 
@@ -80,9 +81,28 @@ def red_flags(results, per_example):
       A list of {"flag", "where", "detail"}.
     """
     attacked = [r for r in results["records"] if r["attack"] != "clean"]
-    found = [flag for record in attacked for flag in _of_record(record)]
+    classes = len(results["dataset"]["class_names"])
+    found = [flag for record in results["records"] if record["attack"] == "clean"
+             for flag in _of_clean(record, classes)]
+    found += [flag for record in attacked for flag in _of_record(record)]
     return (found + _not_monotone(attacked)
             + _transfer_beats_white_box(attacked, per_example))
+
+
+def _of_clean(record, classes):
+    if is_at_chance(record["correct"], record["num_examples"], classes):
+        yield _flag("accuracy at chance", record["target"], (
+            f"{100 * record['accuracy']:.1f} % of {record['num_examples']} clean images "
+            f"with {classes} classes: {CHANCE} No number of this model means anything"))
+
+
+CHANCE = ("the model is untrained, its classes are in another order, or it takes images "
+          "of another range than [0, 1], such as [0, 255].")
+
+
+def is_at_chance(correct, total, classes):
+    """Whether so many correct clean images are no more than guessing may give."""
+    return total > 0 and wilson(correct, total)[0] <= 1 / classes
 
 
 def _of_record(record):

@@ -91,12 +91,16 @@ def read_arrays(adv):
     return {key: np.concatenate([b[key] for b in batches]) for key in FEATURES}
 
 
-def stream(adv, *, seed, epoch):
+def stream(adv, *, seed, epoch, among=None):
     """Yields a set's examples for training, reshuffled and repeated without end.
 
     Shards come in random order and their examples are shuffled 4096 at a time, so
     that a set larger than memory streams from disk. Every draw is a function of
     (seed, epoch, pass over the set) and of nothing else.
+
+    Args:
+        among: int `[n]`, the clean indices of the only images whose examples are used
+            (see `check_covers`); None for all.
 
     Returns:
         An infinite `tf.data.Dataset` of {"image": float32 [h, w, c] in [0, 1],
@@ -124,7 +128,30 @@ def stream(adv, *, seed, epoch):
         return {key: features[key] for key in ("image", "label", "clean_index")}
 
     records = tf.data.Dataset.counter().flat_map(one_pass)
-    return records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    if among is None:
+        return examples
+    used = np.zeros(np.max(among) + 2, bool)  # the last: any larger index
+    used[among] = True
+    return examples.filter(
+        lambda each: tf.gather(used, tf.minimum(each["clean_index"], len(used) - 1))
+    )
+
+
+def check_covers(adv, among):
+    """Raises ValueError where a set holds no example of the images `among`.
+
+    Args:
+        adv: an `AdversarialSet`.
+        among: int `[n]`, clean indices.
+    """
+    number = np.isin(read_arrays(adv)["clean_index"], among).sum()
+    if not number:
+        raise ValueError(
+            "Adversarial copies are used of the training images only. Received: "
+            f"'{adv.name}', which holds none of the {len(among)} images of "
+            "--train_examples. Use more, or craft a set of them."
+        )
 
 
 # === Parts ===

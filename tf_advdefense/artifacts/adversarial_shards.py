@@ -183,6 +183,7 @@ def _success(scalars):
     correct = before == label
     fooled = correct & (after != label)
     return {
+        "clean_correct": int(correct.sum()),
         "success_rate": float(fooled.sum() / correct.sum()) if correct.any() else None,
         "mean_norms": {norm: float(scalars[norm][fooled].mean()) for norm in NORMS}
         if fooled.any()

@@ -29,13 +29,26 @@ TEMPORARY = ".tmp-"
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path, is_ours=None):
     """Yields a path beside `path` to write to; then it takes the place of `path`.
 
     What is written, a file or a directory, is flushed to the disk before it is
     renamed; after an exception or a kill `path` is what it was.
+
+    Args:
+        path: of the file or directory.
+        is_ours: function from a directory that holds something to whether this package
+            wrote all of it; by default no directory is replaced.
+
+    Raises:
+        FileExistsError: `path` is a directory that holds anything else.
     """
     path = pathlib.Path(path)
+    if path.is_dir() and any(path.iterdir()) and not (is_ours and is_ours(path)):
+        raise FileExistsError(
+            f"Only what this package wrote is replaced. Received: {path}, which holds "
+            "other files. Choose another directory, or move them away."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
@@ -118,7 +131,13 @@ def claim(directory, request, *, resume=False, overwrite=False):
     Raises:
         FileExistsError: another request's directory, an unfinished one without
             `resume`, or a directory that no command made. It is left untouched.
+        ValueError: both `resume` and `overwrite`, which contradict each other.
     """
+    if resume and overwrite:
+        raise ValueError(
+            "--resume goes on with what is there, --overwrite deletes it. Received: "
+            "both. Leave one of them out."
+        )
     directory = pathlib.Path(directory)
     if overwrite and (directory / REQUEST).exists():
         remove(directory)

@@ -10,10 +10,22 @@ and elsewhere, where only TensorFlow is installed:
 Gradients flow through the signature, as long as the loaded object is referenced.
 """
 
+import pathlib
+
 import keras
 import tensorflow as tf
 
 from tf_advdefense.artifacts import files
+
+# An export holds these, the last one always, and nothing else.
+_PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
+_EVALUATION = "evaluation.json"
+
+
+def is_export(directory):
+    """Whether a directory is an export of this package and holds nothing else."""
+    held = {path.name for path in pathlib.Path(directory).iterdir()}
+    return _EVALUATION in held and held <= {_EVALUATION, *_PARTS}
 
 
 def export_saved_model(model, directory, evaluation=None):
@@ -25,17 +37,19 @@ def export_saved_model(model, directory, evaluation=None):
 
     Args:
         model: keras.Model from images to logits.
-        directory: path; a former SavedModel there is replaced.
+        directory: path; a former export there is replaced, and nothing else.
         evaluation: dict of JSON values, written as `evaluation.json` in `directory`.
+
+    Raises:
+        FileExistsError: `directory` holds anything but a former export.
     """
     signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, "images")
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serving_default", _endpoint(model), [signature])
-    with files.replacing(directory) as temporary:
+    with files.replacing(directory, is_export) as temporary:
         archive.write_out(str(temporary), verbose=False)
-        if evaluation is not None:
-            files.write_json(temporary / "evaluation.json", evaluation)
+        files.write_json(temporary / _EVALUATION, evaluation or {})
 
 
 def _endpoint(model):

@@ -34,8 +34,8 @@ def inference(model_fn):
     It does not keep the model alive: whoever uses it holds the model, too.
 
     Args:
-      model_fn: a keras.Model, or any function from images to logits, returned as is; or
-        a list of them, which becomes one function (`joint`).
+      model_fn: a keras.Model, or any function from images to logits, returned as is
+        where its logits are float32; or a list of them, one function then (`joint`).
     """
     if isinstance(model_fn, (list, tuple)):
         return joint(*(inference(member) for member in model_fn))
@@ -53,11 +53,16 @@ def _under_attack(model):
     def logits(images):
         token = _ATTACKED.set(True)
         try:
-            return model()(images, training=False)
+            return in_float32(model()(images, training=False))
         finally:
             _ATTACKED.reset(token)
 
     return logits
+
+
+def in_float32(logits):
+    """Logits of any floating kind as float32, in which attacks calculate."""
+    return tf.cast(logits, tf.float32)
 
 
 def attacked():
@@ -79,7 +84,7 @@ def served(model_fn):
         return inference(model_fn)
     if model_fn not in _SERVED:
         model = weakref.ref(model_fn)
-        _SERVED[model_fn] = lambda images: model()(images, training=False)
+        _SERVED[model_fn] = lambda images: in_float32(model()(images, training=False))
         _SERVED[model_fn].model = model
     return _SERVED[model_fn]
 

@@ -7,9 +7,15 @@ from tf_advdefense.reporting import protocols, tables
 
 
 def render(results):
-    """One table per protocol: accuracy in % and its interval, `*` where white-box."""
-    return "\n\n".join(_table(protocol.title, tables.accuracy_table(results, protocol))
-                       for protocol in protocols.protocols(results))
+    """One table per protocol: accuracy in % and its interval, `*` where white-box.
+
+    Before them, a line for each red flag.
+    """
+    flags = [f"Red flag: {f['flag']}, {f['where']}: {f['detail']}"
+             for f in results.get("flags") or []]
+    shown = [_table(protocol.title, tables.accuracy_table(results, protocol))
+             for protocol in protocols.protocols(results)]
+    return "\n\n".join([*(["\n".join(flags)] if flags else []), *shown])
 
 
 def _table(title, table):
