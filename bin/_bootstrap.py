@@ -1,8 +1,8 @@
 """What all binaries share: the interpreter, the flags, and one line for an error.
 
-    import _bootstrap  # First: may start another interpreter.
-    ...
-    _bootstrap.run(main)
+import _bootstrap  # First: may start another interpreter.
+...
+_bootstrap.run(main)
 """
 
 import os
@@ -20,8 +20,10 @@ sys.path.insert(0, str(ROOT))
 try:
     from absl import flags
 except ModuleNotFoundError:
-    sys.exit("The packages of requirements.txt are missing. Run bin/test once, which "
-             "sets up .venv, or pip install -r requirements.txt.")
+    sys.exit(
+        "The packages of requirements.txt are missing. Run bin/test once, which "
+        "sets up .venv, or pip install -r requirements.txt."
+    )
 
 import ast  # noqa: E402
 import fractions  # noqa: E402
@@ -62,8 +64,9 @@ def number(text):
     try:
         return float(fractions.Fraction(str(text)))
     except (ValueError, ZeroDivisionError):
-        raise ValueError("a number or a fraction such as 8/255 is needed. "
-                         f"Received: {text}") from None
+        raise ValueError(
+            f"a number or a fraction such as 8/255 is needed. Received: {text}"
+        ) from None
 
 
 class _Numbers(flags.ArgumentParser):
@@ -90,8 +93,9 @@ def eps_text(eps):
 
 def define_numbers(name, default, help_text):
     """A flag of comma-separated numbers or fractions; its value is a list of texts."""
-    flags.DEFINE(_Numbers(), name, default, help_text,
-                 serializer=flags.CsvListSerializer(","))
+    flags.DEFINE(
+        _Numbers(), name, default, help_text, serializer=flags.CsvListSerializer(",")
+    )
 
 
 def arguments(text, flag):
@@ -121,11 +125,13 @@ def define_common(batch_size=128):
     flags.DEFINE_string("output_dir", "outputs", "Where runs, sets and reports lie.")
     flags.DEFINE_string("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
     flags.DEFINE_string("data_dir", None, "TFDS directory; also TFDS_DATA_DIR.")
-    flags.DEFINE_integer("image_size", None, "Resize images to this side.",
-                         lower_bound=8)
+    flags.DEFINE_integer(
+        "image_size", None, "Resize images to this side.", lower_bound=8
+    )
     flags.DEFINE_integer("batch_size", batch_size, "Images per batch.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Determines every random draw.", lower_bound=0,
-                         upper_bound=2**31 - 1)
+    flags.DEFINE_integer(
+        "seed", 0, "Determines every random draw.", lower_bound=0, upper_bound=2**31 - 1
+    )
 
 
 def model_name(path):
@@ -141,7 +147,8 @@ def check_trained_on(run, data):
         raise ValueError(
             "A run is attacked on the data set it was trained on. Received: "
             f"--dataset={data.name} for {run.name}, trained on {request['dataset']} of "
-            f"other content. Or insist with --model_path={run.model_path}.")
+            f"other content. Or insist with --model_path={run.model_path}."
+        )
 
 
 def run(main):
@@ -182,8 +189,12 @@ def progress(what):
             rate = f", {100 * fooled / max(done, 1):.0f} %"
             left = f", {duration(passed / done * (total - done))} left" if done else ""
             # Erased to the end: the line before may have been longer.
-            print(f"\r[{bar:<30}] {line}{rate}{left}\033[K", end="\n" * (done == total),
-                  file=sys.stderr, flush=True)
+            print(
+                f"\r[{bar:<30}] {line}{rate}{left}\033[K",
+                end="\n" * (done == total),
+                file=sys.stderr,
+                flush=True,
+            )
         elif done == total:
             print(line, file=sys.stderr, flush=True)
 

@@ -1,9 +1,9 @@
 """The flags of binaries that put input transformations into a model.
 
-    _transforms.define()
-    ...
-    chosen = _transforms.chosen(train_images)
-    model = _transforms.inside(model, chosen)
+_transforms.define()
+...
+chosen = _transforms.chosen(train_images)
+model = _transforms.inside(model, chosen)
 """
 
 from absl import flags
@@ -23,20 +23,32 @@ class _Specification(flags.ArgumentParser):
 
 
 def define():
-    known = "; ".join(f"{name} ({', '.join(transforms.parameters(transform))})"
-                      for name, transform in transforms.TRANSFORMS.items())
+    known = "; ".join(
+        f"{name} ({', '.join(transforms.parameters(transform))})"
+        for name, transform in transforms.TRANSFORMS.items()
+    )
     flags.DEFINE(
-        _Specification(), "transforms", "", "Input transformations inside the model, in "
+        _Specification(),
+        "transforms",
+        "",
+        "Input transformations inside the model, in "
         f"order, as jpeg:quality=75,bit_depth:bits=3. Known: {known}.",
-        serializer=flags.ArgumentSerializer())
-    flags.DEFINE_integer("eot_draws", 20, "Draws of random transformations over which "
-                         "attacks on the model take the mean.", lower_bound=1)
+        serializer=flags.ArgumentSerializer(),
+    )
+    flags.DEFINE_integer(
+        "eot_draws",
+        20,
+        "Draws of random transformations over which "
+        "attacks on the model take the mean.",
+        lower_bound=1,
+    )
 
 
 def names():
     """The names of --transforms, in order."""
-    return [part.partition(":")[0] for part in FLAGS.transforms.split(",")
-            if ":" in part]
+    return [
+        part.partition(":")[0] for part in FLAGS.transforms.split(",") if ":" in part
+    ]
 
 
 def chosen(train_images):

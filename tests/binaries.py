@@ -26,15 +26,20 @@ def command(binary, *flags):
 def run(binary, *flags, **kwargs):
     """A finished process of its own, as a user starts it."""
     return subprocess.run(
-        command(binary, *flags), capture_output=True, text=True, **kwargs)
+        command(binary, *flags), capture_output=True, text=True, **kwargs
+    )
 
 
 def run_each(binary, command_lines, **kwargs):
     """One result per command line, as `run` gives it, all from one process."""
     lines = [list(map(str, flags)) for flags in command_lines]
     process = subprocess.run(
-        [sys.executable, __file__, binary], input=json.dumps(lines), text=True,
-        capture_output=True, **kwargs)
+        [sys.executable, __file__, binary],
+        input=json.dumps(lines),
+        text=True,
+        capture_output=True,
+        **kwargs,
+    )
     results = process.stdout.splitlines()
     assert len(results) == len(lines), process.stderr
     return [subprocess.CompletedProcess(**json.loads(line)) for line in results]
@@ -44,7 +49,8 @@ def _load(binary):
     path = str(BIN / binary)
     loader = importlib.machinery.SourceFileLoader(binary, path)
     module = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader(binary, loader))
+        importlib.util.spec_from_loader(binary, loader)
+    )
     sys.modules["__main__"] = sys.modules[binary] = module
     sys.path.insert(0, str(BIN))
     sys.argv = [path]
@@ -64,8 +70,12 @@ def _result(module, flags):
         except BaseException:
             code = 1
             traceback.print_exc()
-    return {"args": [*sys.argv], "returncode": code or 0, "stdout": out.getvalue(),
-            "stderr": err.getvalue()}
+    return {
+        "args": [*sys.argv],
+        "returncode": code or 0,
+        "stdout": out.getvalue(),
+        "stderr": err.getvalue(),
+    }
 
 
 if __name__ == "__main__":

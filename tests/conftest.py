@@ -17,8 +17,12 @@ import binaries
 
 # Three layers of a few thousand weights; the batches fix where shards are cut.
 COMMON = ["--dataset=digits", "--batch_size=16"]
-TRAINING = ["--model=small_resnet", "--model_args=width=4", "--epochs=8",
-            "--train_examples=320"]
+TRAINING = [
+    "--model=small_resnet",
+    "--model_args=width=4",
+    "--epochs=8",
+    "--train_examples=320",
+]
 CW = ["--attack=cw", "--attack_args=max_iterations=20", "--num_examples=64"]
 FGSM = ["--attack=fgsm", "--eps=0.1", "--num_examples=64"]
 REPORT = ["--attacks=fgsm", "--eps=0.05,0.1", "--num_examples=32"]
@@ -40,8 +44,12 @@ def start(binary, *flags):
     # Whoever runs the tests in the background ignores SIGINT, which is inherited.
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.Popen(binaries.command(binary, *flags), text=True,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            binaries.command(binary, *flags),
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
     finally:
         signal.signal(signal.SIGINT, former)
 
@@ -49,9 +57,14 @@ def start(binary, *flags):
 def save_other_model(path):
     """A user's own model: another architecture, hardly trained."""
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([
-        keras.Input((32, 32, 3)), keras.layers.AveragePooling2D(4),
-        keras.layers.Flatten(), keras.layers.Dense(10)])
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.AveragePooling2D(4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
     model.save(path)
     return path
 
@@ -67,15 +80,30 @@ def path(tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stored.exists():
             made = make_path(root / "path")
-            kept = {name: vars(result) for name, result in made.results.items()
-                    if isinstance(result, subprocess.CompletedProcess)}
-            others = {name: result for name, result in made.results.items()
-                      if name not in kept}
-            stored.write_text(json.dumps([*map(str, (made.outputs, made.elsewhere)),
-                                          made.common, kept, others]))
+            kept = {
+                name: vars(result)
+                for name, result in made.results.items()
+                if isinstance(result, subprocess.CompletedProcess)
+            }
+            others = {
+                name: result
+                for name, result in made.results.items()
+                if name not in kept
+            }
+            stored.write_text(
+                json.dumps(
+                    [
+                        *map(str, (made.outputs, made.elsewhere)),
+                        made.common,
+                        kept,
+                        others,
+                    ]
+                )
+            )
     outputs, elsewhere, common, kept, others = json.loads(stored.read_text())
-    results = {name: subprocess.CompletedProcess(**result)
-               for name, result in kept.items()}
+    results = {
+        name: subprocess.CompletedProcess(**result) for name, result in kept.items()
+    }
     results |= {name: tuple(result) for name, result in others.items()}
     return Path(pathlib.Path(outputs), common, pathlib.Path(elsewhere), results)
 
@@ -96,52 +124,80 @@ def make_path(root):
 
     results["killed"] = kill_when(
         start("make_adv", *common, *CW, "--run=small_resnet", "--name=killed"),
-        lambda: any(outputs.glob("adv/killed/killed-*-00000-of-*")), signal.SIGKILL)
+        lambda: any(outputs.glob("adv/killed/killed-*-00000-of-*")),
+        signal.SIGKILL,
+    )
     results["interrupted"] = kill_when(
         start("train", *common, *TRAINING, "--name=interrupted"),
         (outputs / "runs" / "interrupted" / "checkpoints" / "state.npz").exists,
-        signal.SIGINT)
+        signal.SIGINT,
+    )
 
     own = ["--run=small_resnet"]
-    each("make_adv",
-         fgsm=[*own, "--attack=fgsm", "--eps=0.05,0.1", "--num_examples=64"],
-         cw=[*own, *CW],
-         sparse_l1=[*own, "--attack=sparse_l1", "--num_examples=40"],
-         own_train=[*own, *FGSM, "--split=train"],
-         other_train=[f"--model_path={elsewhere}", *FGSM, "--split=train"],
-         from_saved_model=[f"--model_path={saved_model}", *FGSM],
-         targeted=[*own, *FGSM, "--targeted", "--target=3"],
-         rounded=[*own, *FGSM, "--eps=0.001", "--store=uint8", "--name=rounded"],
-         killed_resumed=[*own, *CW, "--name=killed", "--resume"],
-         first_half=[*own, *CW, "--name=halves", "--shard=0/2"],
-         second_half=[*own, *CW, "--name=halves", "--shard=1/2"],
-         cw_again=[*own, *CW])
+    each(
+        "make_adv",
+        fgsm=[*own, "--attack=fgsm", "--eps=0.05,0.1", "--num_examples=64"],
+        cw=[*own, *CW],
+        sparse_l1=[*own, "--attack=sparse_l1", "--num_examples=40"],
+        own_train=[*own, *FGSM, "--split=train"],
+        other_train=[f"--model_path={elsewhere}", *FGSM, "--split=train"],
+        from_saved_model=[f"--model_path={saved_model}", *FGSM],
+        targeted=[*own, *FGSM, "--targeted", "--target=3"],
+        rounded=[*own, *FGSM, "--eps=0.001", "--store=uint8", "--name=rounded"],
+        killed_resumed=[*own, *CW, "--name=killed", "--resume"],
+        first_half=[*own, *CW, "--name=halves", "--shard=0/2"],
+        second_half=[*own, *CW, "--name=halves", "--shard=1/2"],
+        cw_again=[*own, *CW],
+    )
 
     defended = [*TRAINING, "--epochs=2"]
-    each("train",
-         interrupted_resumed=[*TRAINING, "--name=interrupted", "--resume"],
-         adversarial=[*defended, "--defense=adversarial",
-                      "--adv_data=small_resnet-fgsm-eps0.1-train"],
-         ensemble=[*defended, "--defense=ensemble",
-                   "--adv_data=elsewhere-fgsm-eps0.1-train"],
-         train_again=TRAINING)
+    each(
+        "train",
+        interrupted_resumed=[*TRAINING, "--name=interrupted", "--resume"],
+        adversarial=[
+            *defended,
+            "--defense=adversarial",
+            "--adv_data=small_resnet-fgsm-eps0.1-train",
+        ],
+        ensemble=[
+            *defended,
+            "--defense=ensemble",
+            "--adv_data=elsewhere-fgsm-eps0.1-train",
+        ],
+        train_again=TRAINING,
+    )
     results["report"] = binaries.run("report", *common, *REPORT)
     alone = ["--runs=", "--attacks=fgsm", "--eps=0.1", "--num_examples=64"]
-    each("report",
-         report_again=REPORT,
-         report_elsewhere=[*alone, f"--model_path={elsewhere}",
-                           f"--report_dir={outputs}/elsewhere"],
-         report_saved_model=[*alone, f"--model_path={saved_model}",
-                             f"--report_dir={outputs}/saved"])
+    each(
+        "report",
+        report_again=REPORT,
+        report_elsewhere=[
+            *alone,
+            f"--model_path={elsewhere}",
+            f"--report_dir={outputs}/elsewhere",
+        ],
+        report_saved_model=[
+            *alone,
+            f"--model_path={saved_model}",
+            f"--report_dir={outputs}/saved",
+        ],
+    )
     crafting = [*defended, f"--output_dir={root}/crafting"]
     trained = outputs / "runs" / "small_resnet" / "model.keras"
-    each("train",
-         ensemble_at=[*crafting, "--defense=ensemble_at",
-                      f"--sources={trained},{elsewhere}"],
-         distillation=[*crafting, "--defense=distillation", f"--teacher={trained}"],
-         bit_depth=[*crafting, "--transforms=bit_depth:bits=1"])
+    each(
+        "train",
+        ensemble_at=[
+            *crafting,
+            "--defense=ensemble_at",
+            f"--sources={trained},{elsewhere}",
+        ],
+        distillation=[*crafting, "--defense=distillation", f"--teacher={trained}"],
+        bit_depth=[*crafting, "--transforms=bit_depth:bits=1"],
+    )
     results["report_crafting"] = binaries.run(
-        "report", *common, *REPORT, "--eps=0.1", f"--output_dir={root}/crafting")
+        "report", *common, *REPORT, "--eps=0.1", f"--output_dir={root}/crafting"
+    )
     results["export"] = binaries.run(
-        "export", f"--output_dir={outputs}", "--run=small_resnet-ensemble")
+        "export", f"--output_dir={outputs}", "--run=small_resnet-ensemble"
+    )
     return Path(outputs, common, elsewhere, results)

@@ -62,10 +62,12 @@ def test_vanished_gradients_are_no_robustness(data, name):
     """At a scale where float32's cross-entropy is exactly flat, as a distilled one's."""
     model = make_model(scale=T * 1e3)
     chosen = [("0.3", attacks.make_attack(name, eps=0.3))]
-    target = comparison.Target("a", None, "1" * 64, {}, temperature=T * 1e3,
-                               masked=True)
+    target = comparison.Target(
+        "a", None, "1" * 64, {}, temperature=T * 1e3, masked=True
+    )
     _, white_box, oblivious = comparison.plan(
-        [target], [], chosen, data, num_examples=40, few=40, batch_size=40)
+        [target], [], chosen, data, num_examples=40, few=40, batch_size=40
+    )
     accuracy = {}
     for measurement in (white_box, oblivious):
         record, _ = measurement.take(model, data, 40)
@@ -84,7 +86,8 @@ def test_only_defences_that_can_be_overlooked_are_measured_twice(data):
     def plan(**fields):
         target = comparison.Target("a", None, "1" * 64, {}, **fields)
         return comparison.plan(
-            [target], [], chosen, data, num_examples=10, few=5, batch_size=4)
+            [target], [], chosen, data, num_examples=10, few=5, batch_size=4
+        )
 
     plain, masked = plan(), plan(masked=True)
     assert [m.record["setting"] for m in plain] == ["clean", "white-box"]
@@ -103,9 +106,13 @@ def make_random_model():
 
 # Attacks that stop at the first success of a deterministic model.
 SEARCHES = {
-    "apgd_ce": {"n_iter": 15}, "apgd_dlr": {"n_iter": 15}, "noise": {"n_draws": 20},
-    "square": {"n_queries": 30}, "pgd": {"nb_iter": 5, "nb_restarts": 3},
-    "spsa": {"nb_iter": 4, "spsa_samples": 4, "early_stop_loss_threshold": 0.0}}
+    "apgd_ce": {"n_iter": 15},
+    "apgd_dlr": {"n_iter": 15},
+    "noise": {"n_draws": 20},
+    "square": {"n_queries": 30},
+    "pgd": {"nb_iter": 5, "nb_restarts": 3},
+    "spsa": {"nb_iter": 4, "spsa_samples": 4, "early_stop_loss_threshold": 0.0},
+}
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -113,20 +120,24 @@ def test_of_a_random_model_the_first_success_is_not_enough(data, name):
     """It fools the expectation by a hair, and so every other draw."""
     attack = attacks.make_attack(name, eps=0.4, **SEARCHES[name])
     for model, stops in ((make_model(), True), (make_random_model(), False)):
-        forwards = engine.craft(model, attack, data.test.images, data.test.labels,
-                                batch_size=40)["forwards"]
+        forwards = engine.craft(
+            model, attack, data.test.images, data.test.labels, batch_size=40
+        )["forwards"]
         assert (forwards < attack.passes[0]).any() == stops
 
 
 L1 = {"eps": 6.0, "norm": 1}
 
 
-@pytest.mark.parametrize("name, few, many", [
-    ("noise", {"n_draws": 5}, {"n_draws": 100}),
-    ("square", {"n_queries": 10}, {"n_queries": 60}),
-    ("apgd_ce", {**L1, "n_iter": 4}, {**L1, "n_iter": 40})])
-def test_what_fools_a_random_model_is_made_to_fool_it_by_more(
-        data, name, few, many):
+@pytest.mark.parametrize(
+    "name, few, many",
+    [
+        ("noise", {"n_draws": 5}, {"n_draws": 100}),
+        ("square", {"n_queries": 10}, {"n_queries": 60}),
+        ("apgd_ce", {**L1, "n_iter": 4}, {**L1, "n_iter": 40}),
+    ],
+)
+def test_what_fools_a_random_model_is_made_to_fool_it_by_more(data, name, few, many):
     model, labels = make_random_model(), data.test.labels
     leads = []
     for hyper in (few, many):

@@ -72,8 +72,12 @@ def make_trainer(defense, model=None):
     trainer = training.AdversarialTrainer(model, defense)
     trainer.compile(
         optimizer=optimizers.make_optimizer(
-            model, steps=100, optimizer="sgd", learning_rate=0.05,
-            schedule="constant", weight_decay=1e-3,
+            model,
+            steps=100,
+            optimizer="sgd",
+            learning_rate=0.05,
+            schedule="constant",
+            weight_decay=1e-3,
         )
     )
     return trainer
@@ -225,8 +229,9 @@ def test_pgd_at_is_the_attack_on_the_current_weights(name, batch):
     model = make_model()
     found = tf.function(lambda: defense.craft(model, batch), autograph=False)()
     attack = attacks.make_attack(
-        name, **{k: v for k, v in defense.hyper.items()
-                 if k in attacks.ATTACKS[name].hyper})
+        name,
+        **{k: v for k, v in defense.hyper.items() if k in attacks.ATTACKS[name].hyper},
+    )
     assert attack.hyper["eps"] == 8 / 255
     expected = attack(model, batch["image"], batch["label"], index=batch["draw"])
     np.testing.assert_allclose(found["adv_image"], expected, atol=1e-6)
@@ -331,20 +336,34 @@ def test_multi_norm_against_the_three_attacks(mix, batch):
     model, eps = make_model(), {"eps_linf": 0.05, "eps_l2": 0.4, "eps_l1": 1.5}
     defense = defenses.make_defense("multi_norm", mix=mix, **eps, **quick("multi_norm"))
     found = defense.craft(model, batch)
-    each = np.stack([
-        attacks.make_attack(
-            "pgd", norm=norm, eps=radius, eps_iter=step, nb_iter=2, rand_init=True,
-            loss="margin",
-        )(model, batch["image"], batch["label"], index=batch["draw"])
-        for norm, radius, step in (
-            (np.inf, 0.05, 2.5 * 0.05 / 2), (2, 0.4, 2.5 * 0.4 / 2), (1, 1.5, 2.0))
-    ])
+    each = np.stack(
+        [
+            attacks.make_attack(
+                "pgd",
+                norm=norm,
+                eps=radius,
+                eps_iter=step,
+                nb_iter=2,
+                rand_init=True,
+                loss="margin",
+            )(model, batch["image"], batch["label"], index=batch["draw"])
+            for norm, radius, step in (
+                (np.inf, 0.05, 2.5 * 0.05 / 2),
+                (2, 0.4, 2.5 * 0.4 / 2),
+                (1, 1.5, 2.0),
+            )
+        ]
+    )
     if mix == "avg":
         np.testing.assert_allclose(found["adv_image"], each.reshape(-1, *SHAPE))
         np.testing.assert_array_equal(found["adv_label"], np.tile(batch["label"], 3))
         return
-    losses = [keras.losses.sparse_categorical_crossentropy(
-        batch["label"], model(adv, training=False), True) for adv in each]
+    losses = [
+        keras.losses.sparse_categorical_crossentropy(
+            batch["label"], model(adv, training=False), True
+        )
+        for adv in each
+    ]
     worst = np.argmax(losses, 0)
     assert len(set(worst)) > 1
     np.testing.assert_allclose(found["adv_image"], each[worst, np.arange(BATCH)])
@@ -369,8 +388,11 @@ def test_free_at_replays_the_published_loop(batch):
         with tf.GradientTape() as tape:
             adv = tf.clip_by_value(batch["image"] + moved, 0, 1)
             tape.watch(adv)
-            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(
-                batch["label"], model(adv, training=True), True))
+            loss = tf.reduce_mean(
+                keras.losses.sparse_categorical_crossentropy(
+                    batch["label"], model(adv, training=True), True
+                )
+            )
         gradient, *gradients = tape.gradient(loss, [adv, *model.trainable_variables])
         for weight, value in zip(model.trainable_variables, gradients, strict=True):
             weight.assign_sub(rate * value)
@@ -382,8 +404,11 @@ def test_free_at_replays_the_published_loop(batch):
 
 def test_batches_come_as_often_as_replayed():
     once = list(batches(epochs=2))
-    again = list(pipeline.training_batches(
-        make_split(), batch_size=BATCH, epochs=2, seed=0, replays=3))
+    again = list(
+        pipeline.training_batches(
+            make_split(), batch_size=BATCH, epochs=2, seed=0, replays=3
+        )
+    )
     assert len(again) == 3 * len(once)
     for i, one in enumerate(again):
         np.testing.assert_array_equal(one["image"], once[i // 3]["image"])
@@ -437,8 +462,9 @@ def test_the_sources_are_not_trained(batch):
 def test_the_ensembles_loss_weighs_clean_and_adversarial_alike(batch):
     defense, sources = ensemble(1)
     loss, logits = defense(make_model(), batch)
-    images = tf.concat([batch["image"], defense.craft(make_model(), batch)[
-        "adv_image"]], 0)
+    images = tf.concat(
+        [batch["image"], defense.craft(make_model(), batch)["adv_image"]], 0
+    )
     both = make_model()(images, training=True)
     labels = tf.concat([batch["label"]] * 2, 0)
     own = keras.losses.sparse_categorical_crossentropy(labels, both, True)
@@ -464,7 +490,8 @@ def test_distillation_of_a_one_hot_teacher_at_1_is_cross_entropy(batch):
     assert len(set(answers.numpy())) > 1
     model = make_linear()
     loss, logits = defenses.make_defense(
-        "distillation", temperature=1.0, parts={"teacher": teacher})(model, batch)
+        "distillation", temperature=1.0, parts={"teacher": teacher}
+    )(model, batch)
     expected, _ = defenses.make_defense("none")(model, {**batch, "label": answers})
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     np.testing.assert_array_equal(logits, model(batch["image"]))
@@ -473,7 +500,9 @@ def test_distillation_of_a_one_hot_teacher_at_1_is_cross_entropy(batch):
 def test_distillation_against_numpy(batch):
     teacher, student, temperature = make_linear(1), make_linear(2), 7.0
     loss, _ = defenses.make_defense(
-        "distillation", temperature=temperature, parts={"teacher": teacher},
+        "distillation",
+        temperature=temperature,
+        parts={"teacher": teacher},
     )(student, batch)
 
     def probabilities(model):
@@ -517,11 +546,18 @@ def guarded(directory, spoilt, stop_after=None, max_drop=0.2):
 
     def data(first):
         return pipeline.training_batches(
-            split, batch_size=16, epochs=5, seed=0, initial_epoch=first, augment=False)
+            split, batch_size=16, epochs=5, seed=0, initial_epoch=first, augment=False
+        )
 
     history = training.train(
-        trainer, data, steps_per_epoch=4, epochs=5, directory=directory, resume=True,
-        validation=training.validation_batches(split), robust_validation=validation,
+        trainer,
+        data,
+        steps_per_epoch=4,
+        epochs=5,
+        directory=directory,
+        resume=True,
+        validation=training.validation_batches(split),
+        robust_validation=validation,
         on_epoch=on_epoch,
     )
     return history, weights, model.get_weights()[0]
@@ -590,13 +626,21 @@ def test_resumed_equals_uninterrupted(name, tmp_path, monkeypatch):
             if done == stop_after:
                 raise KeyboardInterrupt
 
-        hyper = {"nb_iter": 2} if name == "pgd_at" else {
-            "parts": {"perturbation": free.perturbation(BATCH, SHAPE)}}
+        hyper = (
+            {"nb_iter": 2}
+            if name == "pgd_at"
+            else {"parts": {"perturbation": free.perturbation(BATCH, SHAPE)}}
+        )
         trainer = make_trainer(defenses.make_defense(name, **hyper))
         training.train(
-            trainer, lambda first: batches(3, first), steps_per_epoch=STEPS, epochs=3,
+            trainer,
+            lambda first: batches(3, first),
+            steps_per_epoch=STEPS,
+            epochs=3,
             validation=training.validation_batches(make_split(8, seed=1)),
-            directory=tmp_path / directory, resume=True, on_epoch=on_epoch,
+            directory=tmp_path / directory,
+            resume=True,
+            on_epoch=on_epoch,
         )
         return trainer.classifier.get_weights()
 
@@ -643,8 +687,11 @@ def test_published_defaults():
         ("free_at", {}, "=free_at needs its perturbation"),
         ("none", {"parts": {"teacher": None}}, "=none takes no teacher.*--teacher"),
         ("ensemble_at", {}, "=ensemble_at needs its sources. .*Give --sources"),
-        ("distillation", {"temperature": -1.0, "parts": {"teacher": None}},
-         "`temperature` must be above 0. Received: temperature=-1.0"),
+        (
+            "distillation",
+            {"temperature": -1.0, "parts": {"teacher": None}},
+            "`temperature` must be above 0. Received: temperature=-1.0",
+        ),
         ("multi_norm", {"mix": "msd"}, "`mix` must be max or avg. Received: mix='msd'"),
         ("multi_norm", {"eps": 0.1}, "no hyperparameter 'eps'. Did you mean 'eps_l"),
         ("none", {"temperature": 0}, "`temperature` must be above 0. .*temperature=0"),

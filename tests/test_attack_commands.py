@@ -20,11 +20,24 @@ SETTINGS = {**QUICK, "jsma": {"gamma": 0.05}, "spatial": {"n_samples": 2}}
 def sets(path, tmp_path_factory):
     """Output directory and each attack's result, on a linear model from elsewhere."""
     outputs = tmp_path_factory.mktemp("attacks")
-    common = ["--dataset=digits", f"--output_dir={outputs}", "--batch_size=16",
-              "--num_examples=16", f"--model_path={path.elsewhere}"]
-    lines = [[*common, f"--attack={name}", "--attack_args=" + ",".join(
-        f"{key}={value}" for key, value in SETTINGS.get(name, {}).items())]
-        for name in ATTACKS]
+    common = [
+        "--dataset=digits",
+        f"--output_dir={outputs}",
+        "--batch_size=16",
+        "--num_examples=16",
+        f"--model_path={path.elsewhere}",
+    ]
+    lines = [
+        [
+            *common,
+            f"--attack={name}",
+            "--attack_args="
+            + ",".join(
+                f"{key}={value}" for key, value in SETTINGS.get(name, {}).items()
+            ),
+        ]
+        for name in ATTACKS
+    ]
     return outputs, dict(zip(ATTACKS, binaries.run_each("make_adv", lines)))
 
 
@@ -38,7 +51,8 @@ def test_every_attack_makes_a_set(sets, name):
     assert request["params"].items() >= SETTINGS.get(name, {}).items()
     assert 0 <= examples["image"].min() and examples["image"].max() <= 1
     forwards, backwards = make_attack(
-        name, **{**BUDGETS.get(name, {}), **SETTINGS.get(name, {})}).passes
+        name, **{**BUDGETS.get(name, {}), **SETTINGS.get(name, {})}
+    ).passes
     assert 0 < adv.config["forwards"] <= forwards
     assert adv.config["backwards"] <= backwards
     assert f"at most {forwards} forward" in results[name].stdout
@@ -46,11 +60,13 @@ def test_every_attack_makes_a_set(sets, name):
 
 def test_two_runs_at_once_make_one_set(path):
     common = [*path.common, "--attack=mim", "--num_examples=16"]
-    result = binaries.run("make_adv", *common,
-                          "--run=small_resnet,small_resnet-adversarial")
+    result = binaries.run(
+        "make_adv", *common, "--run=small_resnet,small_resnet-adversarial"
+    )
     assert result.returncode == 0, result.stderr
     adv = adversarial_sets.load_set(
-        path.outputs, "small_resnet_small_resnet-adversarial-mim-test")
+        path.outputs, "small_resnet_small_resnet-adversarial-mim-test"
+    )
     request = adv.config["request"]
     assert request["source"] == "small_resnet+small_resnet-adversarial"
     assert request["source_model"] == "small_resnet+small_resnet"
@@ -59,8 +75,14 @@ def test_two_runs_at_once_make_one_set(path):
 
 def test_bench_lists_each_attack_with_its_success(path):
     result = binaries.run(
-        "bench", "--attacks", "--dataset=digits", "--batch_size=8", "--repeats=1",
-        "--only=fgsm,cw", f"--model_path={path.elsewhere}")
+        "bench",
+        "--attacks",
+        "--dataset=digits",
+        "--batch_size=8",
+        "--repeats=1",
+        "--only=fgsm,cw",
+        f"--model_path={path.elsewhere}",
+    )
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()[2:]]
     assert [row[0] for row in rows] == ["fgsm", "cw"]

@@ -65,9 +65,7 @@ def equality(attack, norm):
 def test_fgsm_is_cleverhans(model, batch, norm, targeted):
     np.testing.assert_array_equal(
         fgsm(model, *batch, targeted, eps=0.1, norm=norm),
-        cleverhans(
-            fast_gradient_method, model, batch, 0.1, norm, targeted=targeted
-        ),
+        cleverhans(fast_gradient_method, model, batch, 0.1, norm, targeted=targeted),
     )
 
 
@@ -86,8 +84,10 @@ def test_r_fgsm_is_cleverhans_after_a_random_step(model, batch, targeted):
 
 
 def test_r_fgsm_without_a_random_step_is_fgsm(model, batch):
-    one, other = (attack(model, *batch, eps=0.1) for attack in (
-        make_attack("r_fgsm", alpha=0.0), fgsm))
+    one, other = (
+        attack(model, *batch, eps=0.1)
+        for attack in (make_attack("r_fgsm", alpha=0.0), fgsm)
+    )
     np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="`alpha` must be a share.*alpha=2"):
         r_fgsm(model, *batch, alpha=2.0)
@@ -255,9 +255,7 @@ def test_cw_without_early_abort_is_no_worse(model, batch):
     images, labels = batch
     hyper = {"max_iterations": 100, "binary_search_steps": 3, "learning_rate": 0.02}
     distances = [
-        np.linalg.norm(
-            (cw(model, images, abort_early=early, **hyper) - images).numpy()
-        )
+        np.linalg.norm((cw(model, images, abort_early=early, **hyper) - images).numpy())
         for early in (True, False)
     ]
     assert distances[1] <= distances[0] * 1.02
@@ -308,7 +306,13 @@ def test_sparse_l1_changes_the_stated_share(model, batch):
 def test_sparse_l1_starts_inside_the_ball_and_centred(model, batch):
     images = np.full((64, 8, 8, 3), 0.5, np.float32)
     start = sparse_l1(
-        model, images, np.zeros(64, int), eps=5.0, eps_iter=0.0, rand_init=True, nb_iter=1
+        model,
+        images,
+        np.zeros(64, int),
+        eps=5.0,
+        eps_iter=0.0,
+        rand_init=True,
+        nb_iter=1,
     )
     eta = start.numpy() - images
     length = np.sum(np.abs(eta), axis=(1, 2, 3))
@@ -331,8 +335,7 @@ def test_make_attack_completes_the_hyperparameters():
     "message, name, hyper",
     [
         (
-            "Unknown attack 'pdg'. Did you mean 'pgd'? "
-            f"Known: {', '.join(ATTACKS)}.",
+            f"Unknown attack 'pdg'. Did you mean 'pgd'? Known: {', '.join(ATTACKS)}.",
             "pdg",
             {},
         ),

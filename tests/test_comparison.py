@@ -25,8 +25,9 @@ def data():
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(4)
-    return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(),
-                             keras.layers.Dense(4)])
+    return keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
 
 
 def target(name="a", sha256="1" * 64):
@@ -35,19 +36,34 @@ def target(name="a", sha256="1" * 64):
 
 def adv_set(name="a-fgsm-test", source_sha256="1" * 64, digest="0", **request):
     request = {
-        "source": "a", "source_sha256": source_sha256, "attack": "fgsm", "norm": "inf",
-        "kind": "fixed-eps", "params": {"eps": 0.3, "norm": "inf"}, "eps_text": "0.3",
-        "split": "test", "targeted": False, "target": None, "store": "float32",
-        **request}
+        "source": "a",
+        "source_sha256": source_sha256,
+        "attack": "fgsm",
+        "norm": "inf",
+        "kind": "fixed-eps",
+        "params": {"eps": 0.3, "norm": "inf"},
+        "eps_text": "0.3",
+        "split": "test",
+        "targeted": False,
+        "target": None,
+        "store": "float32",
+        **request,
+    }
     config = {"request": request, "num_examples": 12, "files": {"shard": digest}}
     return adversarial_sets.AdversarialSet(name, pathlib.Path(name), config)
 
 
-def plan(data, targets=None, sets=(), chosen=(("8/255", attacks.make_attack("fgsm")),),
-         **settings):
+def plan(
+    data,
+    targets=None,
+    sets=(),
+    chosen=(("8/255", attacks.make_attack("fgsm")),),
+    **settings,
+):
     settings = {"num_examples": 10, "few": 5, "batch_size": 4, **settings}
-    return comparison.plan(targets or [target()], list(sets), list(chosen), data,
-                           **settings)
+    return comparison.plan(
+        targets or [target()], list(sets), list(chosen), data, **settings
+    )
 
 
 def keys(*arguments, **settings):
@@ -63,9 +79,12 @@ def test_roles_of_the_papers_comparison():
         "resnet50-control": {"model": "resnet50", "defense": "none"},
         "resnet50-adversarial": {"model": "resnet50", "defense": "adversarial"},
         "resnet50-ensemble": {"model": "resnet50", "defense": "ensemble"},
-        "alexnet": {"model": "alexnet", "defense": "none"}}
+        "alexnet": {"model": "alexnet", "defense": "none"},
+    }
     roles = dict.fromkeys(models, "target") | {
-        "resnet50-control": "control", "alexnet": "source"}
+        "resnet50-control": "control",
+        "alexnet": "source",
+    }
     assert comparison.roles(models, {"resnet50", "alexnet"}) == roles
     assert comparison.roles(dict(reversed(models.items())), {"resnet50"}) == roles
     # Without sets the first undefended network is the one that others compare with.
@@ -85,12 +104,19 @@ def test_every_target_meets_every_condition(data):
     targets = [target("a"), target("b", "2" * 64)]
     chosen = [("8/255", attacks.make_attack("fgsm")), (None, attacks.make_attack("cw"))]
     measurements = plan(data, targets, [adv_set()], chosen)
-    assert [(m.target.name, m.record["attack"], m.record["setting"], m.num_examples)
-            for m in measurements] == [
-        ("a", "clean", "clean", 20), ("a", "fgsm", "white-box", 12),
-        ("a", "fgsm", "white-box", 10), ("a", "cw", "white-box", 5),
-        ("b", "clean", "clean", 20), ("b", "fgsm", "transfer", 12),
-        ("b", "fgsm", "white-box", 10), ("b", "cw", "white-box", 5)]
+    assert [
+        (m.target.name, m.record["attack"], m.record["setting"], m.num_examples)
+        for m in measurements
+    ] == [
+        ("a", "clean", "clean", 20),
+        ("a", "fgsm", "white-box", 12),
+        ("a", "fgsm", "white-box", 10),
+        ("a", "cw", "white-box", 5),
+        ("b", "clean", "clean", 20),
+        ("b", "fgsm", "transfer", 12),
+        ("b", "fgsm", "white-box", 10),
+        ("b", "cw", "white-box", 5),
+    ]
     assert len({m.key for m in measurements}) == len(measurements)
     assert measurements[-1].title == "cw on b"
     assert measurements[-2].title == "fgsm 8/255 on b"
@@ -114,17 +140,23 @@ def test_keys_are_stable(data):
     assert keys(data, sets=sets) == keys(data, sets=sets)
     # Results on disk are found by them: a new form would measure everything again.
     assert [key.rpartition("-")[0] for key in keys(data, sets=sets)] == [
-        "a-clean-clean", "a-fgsm-0.3-a-white-box", "a-fgsm-8_255-a-white-box"]
+        "a-clean-clean",
+        "a-fgsm-0.3-a-white-box",
+        "a-fgsm-8_255-a-white-box",
+    ]
 
 
-@pytest.mark.parametrize("change, kept", [
-    ({"targets": [target("a", "2" * 64)]}, []),
-    ({"num_examples": 9}, [0, 1]),
-    ({"batch_size": 5}, [0, 1]),
-    ({"seed": 1}, [0, 1]),
-    ({"chosen": [("8/255", attacks.make_attack("fgsm", eps=0.1))]}, [0, 1]),
-    ({"sets": [adv_set(digest="1")]}, [0, 2]),
-])
+@pytest.mark.parametrize(
+    "change, kept",
+    [
+        ({"targets": [target("a", "2" * 64)]}, []),
+        ({"num_examples": 9}, [0, 1]),
+        ({"batch_size": 5}, [0, 1]),
+        ({"seed": 1}, [0, 1]),
+        ({"chosen": [("8/255", attacks.make_attack("fgsm", eps=0.1))]}, [0, 1]),
+        ({"sets": [adv_set(digest="1")]}, [0, 2]),
+    ],
+)
 def test_keys_change_with_all_that_changes_the_outcome(data, change, kept):
     before = keys(data, sets=[adv_set()])
     after = keys(data, **{"sets": [adv_set()], **change})
@@ -137,8 +169,9 @@ def test_keys_change_with_the_data(data):
 
 
 def test_a_targeted_set_is_another_attack(data):
-    _, plain, targeted, _ = plan(data, sets=[
-        adv_set(), adv_set("b", digest="1", targeted=True, target="random")])
+    _, plain, targeted, _ = plan(
+        data, sets=[adv_set(), adv_set("b", digest="1", targeted=True, target="random")]
+    )
     assert "target" not in plain.record["params"]
     assert targeted.record["params"] == {**plain.record["params"], "target": "random"}
 
@@ -154,16 +187,24 @@ def test_hyperparameters_are_json(data):
 
 def make_set(output_dir, model, data, rows):
     """A set on disk of the given rows of the test split."""
-    split = Split(*(a[rows] for a in (data.test.images, data.test.labels,
-                                      data.test.index)))
-    examples = engine.craft(model, attacks.make_attack("fgsm", eps=0.1), split.images,
-                            split.labels, split.index, batch_size=8)
+    split = Split(
+        *(a[rows] for a in (data.test.images, data.test.labels, data.test.index))
+    )
+    examples = engine.craft(
+        model,
+        attacks.make_attack("fgsm", eps=0.1),
+        split.images,
+        split.labels,
+        split.index,
+        batch_size=8,
+    )
     del examples["forwards"], examples["backwards"]
     directory = adversarial_sets.set_directory(output_dir, "s")
     files.claim(directory, adv_set().config["request"])
     adversarial_shards.write_shard(directory, "s", "test", 0, 1, examples)
     adversarial_shards.finish_set(
-        directory, "s", "test", 1, data.class_names, SHAPE, "float32", {})
+        directory, "s", "test", 1, data.class_names, SHAPE, "float32", {}
+    )
     return adversarial_sets.load_set(output_dir, "s"), examples
 
 
@@ -171,7 +212,8 @@ def test_clean_images_are_found_by_their_index(tmp_path, model, data):
     rows = [7, 3, 19, 0, 11]
     stored, examples = make_set(tmp_path, model, data, rows)
     np.testing.assert_array_equal(
-        comparison.clean_images(data, stored, examples), data.test.images[rows])
+        comparison.clean_images(data, stored, examples), data.test.images[rows]
+    )
 
 
 def test_measurements_are_what_evaluation_says(tmp_path, model, data):
@@ -181,7 +223,8 @@ def test_measurements_are_what_evaluation_says(tmp_path, model, data):
     expected = [
         evaluation.on_clean(model, data.test, 4),
         evaluation.on_set(model, examples, data.test.images[:12], 4),
-        evaluation.under_attack(model, attack, data.test.take(10), 4, seed=3)]
+        evaluation.under_attack(model, attack, data.test.take(10), 4, seed=3),
+    ]
     for measurement, (fields, arrays) in zip(measurements, expected):
         record, stored_arrays = measurement.take(model, data, 4)
         for key in set(fields) - {"seconds"}:
@@ -190,18 +233,32 @@ def test_measurements_are_what_evaluation_says(tmp_path, model, data):
         assert set(stored_arrays) == {f"{record['key']}/{name}" for name in arrays}
         for name, values in arrays.items():
             np.testing.assert_array_equal(
-                stored_arrays[f"{record['key']}/{name}"], values)
+                stored_arrays[f"{record['key']}/{name}"], values
+            )
         assert stored_arrays[f"{record['key']}/index"].dtype == np.int32
 
 
-@pytest.mark.parametrize("differing, attacked_anew", [
-    ({}, 0), ({"num_examples": 9}, 1), ({"labels": "predicted"}, 1),
-    ({"targeted": True, "target": "random"}, 1), ({"params": {"eps": 0.3}}, 1),
-    ({"source_sha256": "2" * 64}, 1), ({"store": "uint8"}, 1)])
+@pytest.mark.parametrize(
+    "differing, attacked_anew",
+    [
+        ({}, 0),
+        ({"num_examples": 9}, 1),
+        ({"labels": "predicted"}, 1),
+        ({"targeted": True, "target": "random"}, 1),
+        ({"params": {"eps": 0.3}}, 1),
+        ({"source_sha256": "2" * 64}, 1),
+        ({"store": "uint8"}, 1),
+    ],
+)
 def test_a_set_that_holds_the_white_box_attack_spares_it(
-        data, differing, attacked_anew):
+    data, differing, attacked_anew
+):
     attack = attacks.make_attack("fgsm")
-    same = {"params": comparison.json_hyper(attack), "labels": "true",
-            "num_examples": 10, **differing}
+    same = {
+        "params": comparison.json_hyper(attack),
+        "labels": "true",
+        "num_examples": 10,
+        **differing,
+    }
     planned = plan(data, sets=[adv_set(**same)], chosen=[("8/255", attack)])
     assert sum(m.attack is not None for m in planned) == attacked_anew

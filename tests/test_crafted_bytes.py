@@ -135,9 +135,7 @@ def crafted(name, hyper):
     attack = make_attack(name, **hyper)
     index = np.arange(100, 100 + COUNT)
     direct = attack(MODEL, IMAGES, LABELS, seed=3, index=index)
-    run = engine.craft(
-        MODEL, attack, IMAGES, LABELS, index, batch_size=COUNT, seed=3
-    )
+    run = engine.craft(MODEL, attack, IMAGES, LABELS, index, batch_size=COUNT, seed=3)
     passes = [int(run[key].sum()) for key in ("forwards", "backwards")]
     return [digest(direct), digest(run["image"]), *passes]
 

@@ -38,12 +38,15 @@ def two_sources(epoch):
 
 def batches(split=None, **options):
     options = {
-        "batch_size": BATCH, "epochs": 1, "seed": 0, "augment": FOUR,
-        "augment_adv": FOUR, **options,
+        "batch_size": BATCH,
+        "epochs": 1,
+        "seed": 0,
+        "augment": FOUR,
+        "augment_adv": FOUR,
+        **options,
     }
     return list(
-        pipeline.training_batches(split or make_split(), **options)
-        .as_numpy_iterator()
+        pipeline.training_batches(split or make_split(), **options).as_numpy_iterator()
     )
 
 
@@ -134,7 +137,11 @@ def test_one_source_per_batch_and_pairs_stay_paired():
 
 def test_sources_are_drawn_by_weight():
     mixed = batches(
-        make_split(250), batch_size=2, epochs=3, adversarial=two_sources, augment=None,
+        make_split(250),
+        batch_size=2,
+        epochs=3,
+        adversarial=two_sources,
+        augment=None,
         augment_adv=None,
     )
     second = np.mean([batch["adv_label"][0] > 600 for batch in mixed])
@@ -232,9 +239,15 @@ def test_without_flips_and_padding_nothing_changes():
 
 @pytest.mark.parametrize(
     "name, flip",
-    [("cifar10", True), ("folder:/data/mnist", True), ("cifar10_corrupted/fog_1", True),
-     ("digits", False), ("mnist", False), ("svhn_cropped", False),
-     ("emnist/letters", False)],
+    [
+        ("cifar10", True),
+        ("folder:/data/mnist", True),
+        ("cifar10_corrupted/fog_1", True),
+        ("digits", False),
+        ("mnist", False),
+        ("svhn_cropped", False),
+        ("emnist/letters", False),
+    ],
 )
 def test_characters_are_not_flipped(name, flip):
     assert augmentation.of(name, (32, 32, 3)).flip == flip

@@ -77,9 +77,7 @@ def test_index_leads_back_to_the_source(digits):
     for name in SPLITS:
         split = digits[0].split(name)
         original = fifth if name == "test" else ~fifth
-        np.testing.assert_array_equal(
-            split.labels, bunch.target[original][split.index]
-        )
+        np.testing.assert_array_equal(split.labels, bunch.target[original][split.index])
         small = split.images[:, ::4, ::4, 0] / 255 * 16
         np.testing.assert_allclose(
             small, bunch.images[original][split.index], atol=0.04

@@ -67,10 +67,15 @@ def test_label_smoothing_spreads_its_share_over_all_classes(name, batch):
     images = np.concatenate([batch[f"{kind}image"] for kind in kinds])
     labels = np.concatenate([batch[f"{kind}label"] for kind in kinds])
     expected = logits_of(make_model(), images)
-    uniform = np.mean([cross_entropy(expected, np.full_like(labels, c))
-                       for c in range(expected.shape[1])])
+    uniform = np.mean(
+        [
+            cross_entropy(expected, np.full_like(labels, c))
+            for c in range(expected.shape[1])
+        ]
+    )
     np.testing.assert_allclose(
-        loss, 0.7 * cross_entropy(expected, labels) + 0.3 * uniform, rtol=1e-5)
+        loss, 0.7 * cross_entropy(expected, labels) + 0.3 * uniform, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["adversarial", "ensemble"])

@@ -21,9 +21,14 @@ def data():
 
 def model(*layers, shape=SHAPE, classes=4):
     keras.utils.set_random_seed(4)
-    return keras.Sequential([
-        keras.Input(shape), *layers, keras.layers.Flatten(),
-        keras.layers.Dense(classes, name="logits")])
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            *layers,
+            keras.layers.Flatten(),
+            keras.layers.Dense(classes, name="logits"),
+        ]
+    )
 
 
 class Training(keras.layers.BatchNormalization):
@@ -77,7 +82,8 @@ def test_another_class_count(data):
 
 def test_outputs_that_are_no_row_of_logits(data):
     assert "one logit per class" in refusal(
-        keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(4, 3)]), data)
+        keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(4, 3)]), data
+    )
 
 
 def test_probabilities(data):
@@ -89,9 +95,11 @@ def test_probabilities(data):
 def test_logits_that_only_look_like_probabilities_pass(data):
     """Non-negative alone, or of sum one alone, is no sign of a softmax."""
     diagnostics.check_classifier(
-        keras.Sequential([model(), keras.layers.ReLU()]), data, "mine")
+        keras.Sequential([model(), keras.layers.ReLU()]), data, "mine"
+    )
     centred = keras.layers.Lambda(
-        lambda z: z - tf.reduce_mean(z, 1, keepdims=True) + 0.25)
+        lambda z: z - tf.reduce_mean(z, 1, keepdims=True) + 0.25
+    )
     diagnostics.check_classifier(keras.Sequential([model(), centred]), data, "mine")
 
 
@@ -127,19 +135,39 @@ def test_a_model_that_cuts_gradients_is_one_line_when_attacked(data, tmp_path, s
 # === Red flags ===
 
 
-def measured(target="a", attack="fgsm", eps=8 / 255, ok=(0, 0, 0, 1), source=None,
-             kind="fixed-eps", clean_ok=(1, 1, 1, 1), params=()):
+def measured(
+    target="a",
+    attack="fgsm",
+    eps=8 / 255,
+    ok=(0, 0, 0, 1),
+    source=None,
+    kind="fixed-eps",
+    clean_ok=(1, 1, 1, 1),
+    params=(),
+):
     """A record and its arrays; white-box unless it has another source."""
     ok, clean_ok = np.array(ok, bool), np.array(clean_ok, bool)
     record = {
-        "key": f"{target}-{attack}-{eps}-{source}", "target": target, "attack": attack,
-        "source": source or target, "setting": "transfer" if source else "white-box",
-        "kind": kind, "eps": eps, "eps_text": str(eps), "num_examples": len(ok),
-        "clean_correct": int(clean_ok.sum()), "correct": int(ok.sum()),
-        "accuracy": float(ok.mean()), "fooled": int((clean_ok & ~ok).sum()),
-        "params": dict(params)}
-    arrays = {"index": np.arange(len(ok), dtype=np.int32), "ok": ok,
-              "clean_ok": clean_ok}
+        "key": f"{target}-{attack}-{eps}-{source}",
+        "target": target,
+        "attack": attack,
+        "source": source or target,
+        "setting": "transfer" if source else "white-box",
+        "kind": kind,
+        "eps": eps,
+        "eps_text": str(eps),
+        "num_examples": len(ok),
+        "clean_correct": int(clean_ok.sum()),
+        "correct": int(ok.sum()),
+        "accuracy": float(ok.mean()),
+        "fooled": int((clean_ok & ~ok).sum()),
+        "params": dict(params),
+    }
+    arrays = {
+        "index": np.arange(len(ok), dtype=np.int32),
+        "ok": ok,
+        "clean_ok": clean_ok,
+    }
     return record, {f"{record['key']}/{name}": a for name, a in arrays.items()}
 
 
@@ -147,7 +175,8 @@ def flags(*measurements):
     records, arrays = zip(*measurements)
     merged = {name: a for part in arrays for name, a in part.items()}
     found = diagnostics.red_flags(
-        {"records": list(records), "dataset": {"class_names": ["cat", "dog"]}}, merged)
+        {"records": list(records), "dataset": {"class_names": ["cat", "dog"]}}, merged
+    )
     assert all(set(flag) == {"flag", "where", "detail"} for flag in found)
     return [(flag["flag"], flag["where"]) for flag in found]
 
@@ -157,14 +186,22 @@ CW = {"attack": "cw", "eps": None, "kind": "minimal-norm"}
 
 def test_a_sound_evaluation_raises_no_flag():
     clean = measured(attack="clean", eps=None, ok=[1] * 8, clean_ok=[1] * 8, kind=None)
-    assert flags(
-        clean, measured(eps=0.01, ok=[1, 1, 1, 0]), measured(eps=0.1, ok=[0, 0, 1, 0]),
-        measured(source="b", eps=0.1, ok=[0, 1, 1, 0]), measured(**CW, ok=[0] * 4),
-        measured(source="b", **CW, ok=[1] * 4)) == []
+    assert (
+        flags(
+            clean,
+            measured(eps=0.01, ok=[1, 1, 1, 0]),
+            measured(eps=0.1, ok=[0, 0, 1, 0]),
+            measured(source="b", eps=0.1, ok=[0, 1, 1, 0]),
+            measured(**CW, ok=[0] * 4),
+            measured(source="b", **CW, ok=[1] * 4),
+        )
+        == []
+    )
 
 
-@pytest.mark.parametrize("right, flagged", [(40, True), (50, True), (58, True),
-                                            (62, False), (100, False)])
+@pytest.mark.parametrize(
+    "right, flagged", [(40, True), (50, True), (58, True), (62, False), (100, False)]
+)
 def test_clean_accuracy_at_chance(right, flagged):
     ok = [1] * right + [0] * (100 - right)  # of two classes
     clean = measured(attack="clean", eps=None, ok=ok, clean_ok=ok, kind=None)
@@ -173,21 +210,28 @@ def test_clean_accuracy_at_chance(right, flagged):
 
 def test_an_unbounded_attack_that_fails():
     assert flags(measured(**CW, ok=[0, 0, 1, 0])) == [
-        ("unbounded attack fails", "cw on a")]
+        ("unbounded attack fails", "cw on a")
+    ]
 
 
-@pytest.mark.parametrize("attack, params, bounded", [
-    ("jsma", {"gamma": 0.1}, True), ("jsma", {"gamma": 1.0}, False),
-    ("minimal_eps", {"max_eps": 0.1}, True), ("minimal_eps", {"max_eps": None}, False)])
+@pytest.mark.parametrize(
+    "attack, params, bounded",
+    [
+        ("jsma", {"gamma": 0.1}, True),
+        ("jsma", {"gamma": 1.0}, False),
+        ("minimal_eps", {"max_eps": 0.1}, True),
+        ("minimal_eps", {"max_eps": None}, False),
+    ],
+)
 def test_a_bounded_attack_may_fail(attack, params, bounded):
-    measurement = measured(
-        **{**CW, "attack": attack}, params=params, ok=[0, 0, 1, 0])
+    measurement = measured(**{**CW, "attack": attack}, params=params, ok=[0, 0, 1, 0])
     assert len(flags(measurement)) == (not bounded)
 
 
 def test_an_attack_without_effect():
     assert flags(measured(ok=[1, 1, 1, 0], clean_ok=[1, 1, 1, 0])) == [
-        ("attack without effect", "fgsm on a")]
+        ("attack without effect", "fgsm on a")
+    ]
     assert flags(measured(eps=0.0, ok=[1, 1, 1, 1])) == []
     assert flags(measured(source="b", ok=[1, 1, 1, 1])) == []
 
@@ -201,8 +245,13 @@ def test_accuracy_that_grows_with_eps():
 
 def test_a_rise_of_half_a_point_may_be_chance():
     low, high = ([1] * n + [0] * (400 - n) for n in (200, 202))
-    assert flags(measured(eps=0.01, ok=low, clean_ok=[1] * 400),
-                 measured(eps=0.1, ok=high, clean_ok=[1] * 400)) == []
+    assert (
+        flags(
+            measured(eps=0.01, ok=low, clean_ok=[1] * 400),
+            measured(eps=0.1, ok=high, clean_ok=[1] * 400),
+        )
+        == []
+    )
 
 
 def test_transfer_that_beats_the_models_own_attack():

@@ -50,12 +50,16 @@ def test_a_row_has_the_same_draws_in_any_batch(kind):
     np.testing.assert_array_equal(part, whole[[2, 0]])
 
 
-@pytest.mark.parametrize("other", [
-    lambda: draws.uniform(keys(range(8), seed=2), [0, 1], (5,)),
-    lambda: draws.uniform(keys(range(8, 16)), [0, 1], (5,)),
-    lambda: draws.uniform(keys(range(8)), [1, 0], (5,)),
-    lambda: draws.uniform(keys(range(8)), [0, 2], (5,)),
-    lambda: draws.uniform(keys(range(8)), [0, tf.range(2, 10)], (5,))])
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: draws.uniform(keys(range(8), seed=2), [0, 1], (5,)),
+        lambda: draws.uniform(keys(range(8, 16)), [0, 1], (5,)),
+        lambda: draws.uniform(keys(range(8)), [1, 0], (5,)),
+        lambda: draws.uniform(keys(range(8)), [0, 2], (5,)),
+        lambda: draws.uniform(keys(range(8)), [0, tf.range(2, 10)], (5,)),
+    ],
+)
 def test_seeds_indices_and_counters_tell_draws_apart(other):
     first = draws.uniform(keys(range(8)), [0, 1], (5,)).numpy()
     assert np.intersect1d(first, other().numpy()).size == 0

@@ -24,8 +24,11 @@ TRAIN = [
     ("no value", [MODEL, "--model_args=width"], ["name=value", "width"]),
     ("unknown defence", [MODEL, "--defense=hope"], ["hope", "none", "ensemble"]),
     ("unknown schedule", [MODEL, "--schedule=step"], ["step", "plateau"]),
-    ("unknown data set", [MODEL, "--dataset=cifar11"],
-     ["cifar11", "--data_dir", "folder:PATH", "--dataset=digits"]),
+    (
+        "unknown data set",
+        [MODEL, "--dataset=cifar11"],
+        ["cifar11", "--data_dir", "folder:PATH", "--dataset=digits"],
+    ),
     ("missing folder", [MODEL, "--dataset=folder:/nowhere"], ["/nowhere", "CLASS"]),
     ("unknown flag", [MODEL, "--epoch=3"], ["epoch", "epochs"]),
     ("positional argument", [MODEL, "fast"], ["--", "fast", "--help"]),
@@ -35,60 +38,128 @@ TRAIN = [
     ("unknown transformation", [MODEL, "--transforms=jpg"], ["jpg", "'jpeg'", "tv"]),
     ("unknown parameter", [MODEL, "--transforms=jpeg:qualty=3"], ["qualty", "quality"]),
     ("no sets", [MODEL, "--defense=ensemble"], ["--adv_data", "bin/make_adv"]),
-    ("sets of no use", [MODEL, "--adv_data=small_resnet-fgsm-eps0.1-train"],
-     ["--defense=none", "small_resnet-fgsm-eps0.1-train"]),
-    ("test images", [MODEL, "--defense=adversarial", "--adv_data=small_resnet-cw-test"],
-     ["test images", "small_resnet-cw-test", "--split=train"]),
-    ("only own sets", [MODEL, "--defense=ensemble",
-                       "--adv_data=small_resnet-fgsm-eps0.1-train"],
-     ["another architecture", "--defense=adversarial"]),
-    ("missing set", [MODEL, "--defense=ensemble", "--adv_data=absent"],
-     ["absent", "elsewhere-fgsm-eps0.1-train", "bin/make_adv"]),
-    ("corrupted set", [MODEL, "--defense=ensemble", "--adv_data=corrupted-train"],
-     ["corrupted", "tfrecord-00001-of-00004", "--overwrite"]),
-    ("unfinished set", [MODEL, "--defense=ensemble", "--adv_data=unfinished"],
-     ["unfinished", "bin/make_adv", "--resume"]),
-    ("unknown hyperparameter", [MODEL, "--defense=pgd_at", "--defense_args=nb_itre=3"],
-     ["pgd_at", "nb_itre", "Did you mean 'nb_iter'"]),
-    ("unknown attack", [MODEL, "--defense=pgd_at", "--attack=pdg"],
-     ["pdg", "Did you mean 'pgd'"]),
-    ("attack of no use", [MODEL, "--defense=trades", "--attack=pgd"],
-     ["--defense=trades", "--attack=pgd"]),
+    (
+        "sets of no use",
+        [MODEL, "--adv_data=small_resnet-fgsm-eps0.1-train"],
+        ["--defense=none", "small_resnet-fgsm-eps0.1-train"],
+    ),
+    (
+        "test images",
+        [MODEL, "--defense=adversarial", "--adv_data=small_resnet-cw-test"],
+        ["test images", "small_resnet-cw-test", "--split=train"],
+    ),
+    (
+        "only own sets",
+        [MODEL, "--defense=ensemble", "--adv_data=small_resnet-fgsm-eps0.1-train"],
+        ["another architecture", "--defense=adversarial"],
+    ),
+    (
+        "missing set",
+        [MODEL, "--defense=ensemble", "--adv_data=absent"],
+        ["absent", "elsewhere-fgsm-eps0.1-train", "bin/make_adv"],
+    ),
+    (
+        "corrupted set",
+        [MODEL, "--defense=ensemble", "--adv_data=corrupted-train"],
+        ["corrupted", "tfrecord-00001-of-00004", "--overwrite"],
+    ),
+    (
+        "unfinished set",
+        [MODEL, "--defense=ensemble", "--adv_data=unfinished"],
+        ["unfinished", "bin/make_adv", "--resume"],
+    ),
+    (
+        "unknown hyperparameter",
+        [MODEL, "--defense=pgd_at", "--defense_args=nb_itre=3"],
+        ["pgd_at", "nb_itre", "Did you mean 'nb_iter'"],
+    ),
+    (
+        "unknown attack",
+        [MODEL, "--defense=pgd_at", "--attack=pdg"],
+        ["pdg", "Did you mean 'pgd'"],
+    ),
+    (
+        "attack of no use",
+        [MODEL, "--defense=trades", "--attack=pgd"],
+        ["--defense=trades", "--attack=pgd"],
+    ),
     ("radius of a defence without", [MODEL, "--eps=8/255"], ["none", "eps"]),
-    ("radius out of range", [MODEL, "--defense=pgd_at", "--eps=8"],
-     ["[0, 1]", "eps=8", "8/255"]),
-    ("radius no number", [MODEL, "--defense=pgd_at", "--eps=small"],
-     ["small", "8/255"]),
-    ("no temperature", [MODEL, "--defense_args=temperature=0"],
-     ["above 0", "temperature=0"]),
+    (
+        "radius out of range",
+        [MODEL, "--defense=pgd_at", "--eps=8"],
+        ["[0, 1]", "eps=8", "8/255"],
+    ),
+    (
+        "radius no number",
+        [MODEL, "--defense=pgd_at", "--eps=small"],
+        ["small", "8/255"],
+    ),
+    (
+        "no temperature",
+        [MODEL, "--defense_args=temperature=0"],
+        ["above 0", "temperature=0"],
+    ),
     ("no teacher", [MODEL, "--defense=distillation"], ["teacher", "--teacher"]),
     ("no sources", [MODEL, "--defense=ensemble_at"], ["sources", "--sources"]),
-    ("missing source", [MODEL, "--defense=ensemble_at", "--sources=absent"],
-     ["absent", "small_resnet", "bin/train"]),
+    (
+        "missing source",
+        [MODEL, "--defense=ensemble_at", "--sources=absent"],
+        ["absent", "small_resnet", "bin/train"],
+    ),
     ("sources of no use", [MODEL, "--sources=small_resnet"], ["none", "--sources"]),
-    ("missing teacher", [MODEL, "--defense=distillation", "--teacher=absent"],
-     ["absent", "small_resnet", "bin/train"]),
+    (
+        "missing teacher",
+        [MODEL, "--defense=distillation", "--teacher=absent"],
+        ["absent", "small_resnet", "bin/train"],
+    ),
     ("teacher of no use", [MODEL, "--teacher=small_resnet"], ["none", "--teacher"]),
-    ("teacher of other classes", [MODEL, "--defense=distillation",
-                                  "--teacher={models}/seven.keras"],
-     ["seven.keras", "10 classes"]),
-    ("other configuration", [MODEL, "--name=small_resnet", "--seed=7"],
-     ["seed 0, now 7", "--name", "--overwrite"]),
-    ("resume and overwrite", [MODEL, "--name=small_resnet", "--resume", "--overwrite"],
-     ["--resume", "--overwrite", "both"]),
-    ("copies of other images", [MODEL, "--defense=ensemble", "--train_examples=1",
-                                "--batch_size=1",
-                                "--adv_data=elsewhere-fgsm-eps0.1-train"],
-     ["0.1-train", "none of the 1 images", "--train_examples"]),
-    ("unfinished run", [MODEL, "--name=unfinished", "--epochs=8", "--batch_size=16",
-                        "--train_examples=320", "--model_args=width=4"],
-     ["unfinished", "--resume", "--overwrite"]),
+    (
+        "teacher of other classes",
+        [MODEL, "--defense=distillation", "--teacher={models}/seven.keras"],
+        ["seven.keras", "10 classes"],
+    ),
+    (
+        "other configuration",
+        [MODEL, "--name=small_resnet", "--seed=7"],
+        ["seed 0, now 7", "--name", "--overwrite"],
+    ),
+    (
+        "resume and overwrite",
+        [MODEL, "--name=small_resnet", "--resume", "--overwrite"],
+        ["--resume", "--overwrite", "both"],
+    ),
+    (
+        "copies of other images",
+        [
+            MODEL,
+            "--defense=ensemble",
+            "--train_examples=1",
+            "--batch_size=1",
+            "--adv_data=elsewhere-fgsm-eps0.1-train",
+        ],
+        ["0.1-train", "none of the 1 images", "--train_examples"],
+    ),
+    (
+        "unfinished run",
+        [
+            MODEL,
+            "--name=unfinished",
+            "--epochs=8",
+            "--batch_size=16",
+            "--train_examples=320",
+            "--model_args=width=4",
+        ],
+        ["unfinished", "--resume", "--overwrite"],
+    ),
 ]
 MAKE_ADV = [
     ("no attack", [], ["--attack"]),
     ("unknown attack", ["--attack=fgms"], ["fgms", "Did you mean 'fgsm'", "cw"]),
-    ("unknown hyperparameter", ["--attack=cw", "--attack_args=max_iteration=3"],
-     ["max_iteration", "max_iterations"]),
+    (
+        "unknown hyperparameter",
+        ["--attack=cw", "--attack_args=max_iteration=3"],
+        ["max_iteration", "max_iterations"],
+    ),
     ("radius of an attack without", ["--attack=cw", "--eps=0.1"], ["cw", "eps"]),
     ("eps out of range", [ATTACK, "--eps=8"], ["[0, 1]", "eps=8", "8/255"]),
     ("eps below zero", [ATTACK, "--eps=-1/255"], ["[0, 1]", "eps=-0.0039"]),
@@ -96,70 +167,137 @@ MAKE_ADV = [
     ("eps a broken fraction", [ATTACK, "--eps=8/0"], ["8/0", "8/255"]),
     ("a second eps out of range", [ATTACK, "--eps=0.1,8"], ["eps=8"]),
     ("unknown norm", [ATTACK, "--attack_args=norm=3"], ["norm", "inf", "3"]),
-    ("a text for a number", ["--attack=pgd", "--attack_args=nb_iter=many"],
-     ["nb_iter", "many"]),
-    ("a small-letter false", ["--attack=pgd", "--attack_args=rand_init=false"],
-     ["rand_init", "false"]),
+    (
+        "a text for a number",
+        ["--attack=pgd", "--attack_args=nb_iter=many"],
+        ["nb_iter", "many"],
+    ),
+    (
+        "a small-letter false",
+        ["--attack=pgd", "--attack_args=rand_init=false"],
+        ["rand_init", "false"],
+    ),
     ("unknown split", [ATTACK, "--split=dev"], ["dev", "validation"]),
     ("bad shard", [ATTACK, "--shard=2/2"], ["i/n", "2/2"]),
     ("bad target", [ATTACK, "--targeted", "--target=ten"], ["least_likely", "ten"]),
     ("target beyond the classes", [ATTACK, "--targeted", "--target=10"], ["10"]),
     ("a name for several sets", [ATTACK, "--eps=0.1,0.2", "--name=x"], ["--name"]),
-    ("missing run", [ATTACK, "--run=absent"],
-     ["absent", "small_resnet-ensemble", "bin/train"]),
-    ("unfinished run", [ATTACK, "--run=unfinished"],
-     ["unfinished", "bin/train", "--resume"]),
-    ("another data set", [ATTACK, "--dataset=folder:{models}/images"],
-     ["small_resnet", "digits", "--model_path"]),
-    ("other configuration", ["--attack=cw", "--seed=3"],
-     ["seed 0, now 3", "--name", "--overwrite"]),
-    ("resume and overwrite", ["--attack=cw", "--resume", "--overwrite"],
-     ["--resume", "--overwrite", "both"]),
-    ("unfinished set", [ATTACK, "--eps=0.1", "--num_examples=64", "--batch_size=16",
-                        "--split=train", "--name=unfinished"],
-     ["unfinished", "--resume", "--overwrite"]),
-    ("no model file", [ATTACK, "--model_path={models}/absent.keras"],
-     ["absent.keras", "SavedModel"]),
-    ("unreadable model file", [ATTACK, "--model_path={models}/broken.keras"],
-     ["broken.keras", "damaged"]),
+    (
+        "missing run",
+        [ATTACK, "--run=absent"],
+        ["absent", "small_resnet-ensemble", "bin/train"],
+    ),
+    (
+        "unfinished run",
+        [ATTACK, "--run=unfinished"],
+        ["unfinished", "bin/train", "--resume"],
+    ),
+    (
+        "another data set",
+        [ATTACK, "--dataset=folder:{models}/images"],
+        ["small_resnet", "digits", "--model_path"],
+    ),
+    (
+        "other configuration",
+        ["--attack=cw", "--seed=3"],
+        ["seed 0, now 3", "--name", "--overwrite"],
+    ),
+    (
+        "resume and overwrite",
+        ["--attack=cw", "--resume", "--overwrite"],
+        ["--resume", "--overwrite", "both"],
+    ),
+    (
+        "unfinished set",
+        [
+            ATTACK,
+            "--eps=0.1",
+            "--num_examples=64",
+            "--batch_size=16",
+            "--split=train",
+            "--name=unfinished",
+        ],
+        ["unfinished", "--resume", "--overwrite"],
+    ),
+    (
+        "no model file",
+        [ATTACK, "--model_path={models}/absent.keras"],
+        ["absent.keras", "SavedModel"],
+    ),
+    (
+        "unreadable model file",
+        [ATTACK, "--model_path={models}/broken.keras"],
+        ["broken.keras", "damaged"],
+    ),
     ("no model at all", [ATTACK, "--model_path={models}/images"], ["saved_model.pb"]),
-    ("probabilities", [ATTACK, "--model_path={models}/probabilities.keras"],
-     ["logits", "probabilities", "softmax"]),
-    ("class count", [ATTACK, "--model_path={models}/seven.keras"],
-     ["[8, 7]", "10 classes"]),
-    ("image shape", [ATTACK, "--model_path={models}/large.keras"],
-     ["[64, 64, 3]", "[32, 32, 3]", "--image_size"]),
+    (
+        "probabilities",
+        [ATTACK, "--model_path={models}/probabilities.keras"],
+        ["logits", "probabilities", "softmax"],
+    ),
+    (
+        "class count",
+        [ATTACK, "--model_path={models}/seven.keras"],
+        ["[8, 7]", "10 classes"],
+    ),
+    (
+        "image shape",
+        [ATTACK, "--model_path={models}/large.keras"],
+        ["[64, 64, 3]", "[32, 32, 3]", "--image_size"],
+    ),
     ("no gradient", [ATTACK, "--model_path={models}/rounding"], ["gradient", "none"]),
 ]
 REPORT = [
     ("missing run", ["--runs=absent"], ["absent", "small_resnet", "bin/train"]),
     ("no runs", ["--runs="], ["--model_path", "bin/train"]),
-    ("another data set", ["--runs=small_resnet", "--dataset=folder:{models}/images"],
-     ["small_resnet", "digits"]),
+    (
+        "another data set",
+        ["--runs=small_resnet", "--dataset=folder:{models}/images"],
+        ["small_resnet", "digits"],
+    ),
     ("unknown attack", ["--attacks=fgsm,pdg"], ["pdg", "Did you mean 'pgd'"]),
     ("eps out of range", ["--eps=2"], ["[0, 1]", "eps=2"]),
     ("missing set", ["--adv_data=absent"], ["absent", "bin/make_adv"]),
-    ("training set", ["--adv_data=small_resnet-fgsm-eps0.1-train"],
-     ["test images", "--split=test"]),
+    (
+        "training set",
+        ["--adv_data=small_resnet-fgsm-eps0.1-train"],
+        ["test images", "--split=test"],
+    ),
     ("corrupted set", ["--adv_data=corrupted-test"], ["corrupted", "--overwrite"]),
-    ("probabilities", ["--runs=", "--model_path={models}/probabilities.keras"],
-     ["logits", "softmax"]),
-    ("a run's name twice", ["--runs=small_resnet",
-                            "--model_path={models}/small_resnet.keras"],
-     ["small_resnet", "--model_path"]),
+    (
+        "probabilities",
+        ["--runs=", "--model_path={models}/probabilities.keras"],
+        ["logits", "softmax"],
+    ),
+    (
+        "a run's name twice",
+        ["--runs=small_resnet", "--model_path={models}/small_resnet.keras"],
+        ["small_resnet", "--model_path"],
+    ),
 ]
 EXPORT = [
     ("no run", [], ["--run"]),
     ("missing run", ["--run=absent"], ["absent", "small_resnet", "bin/train"]),
-    ("a directory of something else", ["--run=small_resnet", "--to={models}/images"],
-     ["images", "other files", "Choose another directory"]),
-    ("a file of something else", ["--run=small_resnet", "--to={models}/seven",
-                                  "--transforms=bit_depth:bits=3"],
-     ["seven.keras", "Choose another name"]),
-    ("missing report", ["--run=small_resnet", "--report_dir={models}"],
-     ["results.json", "bin/report"]),
-    ("other results", ["--run=small_resnet", "--report_dir={models}/report"],
-     ["format 2", "Received: 0", "bin/report"]),
+    (
+        "a directory of something else",
+        ["--run=small_resnet", "--to={models}/images"],
+        ["images", "other files", "Choose another directory"],
+    ),
+    (
+        "a file of something else",
+        ["--run=small_resnet", "--to={models}/seven", "--transforms=bit_depth:bits=3"],
+        ["seven.keras", "Choose another name"],
+    ),
+    (
+        "missing report",
+        ["--run=small_resnet", "--report_dir={models}"],
+        ["results.json", "bin/report"],
+    ),
+    (
+        "other results",
+        ["--run=small_resnet", "--report_dir={models}/report"],
+        ["format 2", "Received: 0", "bin/report"],
+    ),
 ]
 CASES = {"train": TRAIN, "make_adv": MAKE_ADV, "report": REPORT, "export": EXPORT}
 
@@ -170,9 +308,15 @@ class Rounding(keras.layers.Layer):
 
 
 def classifier(*layers, size=32, classes=10):
-    return keras.Sequential([
-        keras.Input((size, size, 3)), keras.layers.AveragePooling2D(4),
-        keras.layers.Flatten(), keras.layers.Dense(classes), *layers])
+    return keras.Sequential(
+        [
+            keras.Input((size, size, 3)),
+            keras.layers.AveragePooling2D(4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(classes),
+            *layers,
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -203,14 +347,19 @@ def outputs(tmp_path_factory, path):
     """A copy of the finished outputs with what kills and faults leave beside it."""
     root = shutil.copytree(path.outputs, tmp_path_factory.mktemp("errors") / "outputs")
     adv = root / "adv"
-    for split, source in (("train", "elsewhere-fgsm-eps0.1-train"),
-                          ("test", "small_resnet-cw-test")):
+    for split, source in (
+        ("train", "elsewhere-fgsm-eps0.1-train"),
+        ("test", "small_resnet-cw-test"),
+    ):
         corrupted = shutil.copytree(adv / source, adv / f"corrupted-{split}")
         (shard,) = corrupted.glob("*.tfrecord-00001-*")
         data = bytearray(shard.read_bytes())
         data[len(data) // 2] ^= 1
         shard.write_bytes(data)
-    for made in (adv / "small_resnet-fgsm-eps0.1-train", root / "runs" / "small_resnet"):
+    for made in (
+        adv / "small_resnet-fgsm-eps0.1-train",
+        root / "runs" / "small_resnet",
+    ):
         unfinished = shutil.copytree(made, made.with_name("unfinished"))
         (unfinished / "config.json").unlink()
     return root
@@ -231,8 +380,10 @@ def results(outputs, models):
             common.append("--dataset=digits")
         if binary == "make_adv":
             common.append("--run=small_resnet")
-        lines = [common + [flag.format(models=models) for flag in flags]
-                 for _, flags, _ in cases]
+        lines = [
+            common + [flag.format(models=models) for flag in flags]
+            for _, flags, _ in cases
+        ]
         names = ["help", *(name for name, _, _ in cases)]
         for name, result in zip(names, binaries.run_each(binary, [["--help"], *lines])):
             found[binary, name] = result
@@ -241,9 +392,14 @@ def results(outputs, models):
     return found, changed
 
 
-@pytest.mark.parametrize("binary, name, wanted", [
-    pytest.param(binary, name, wanted, id=f"{binary}-{name}")
-    for binary, cases in CASES.items() for name, _, wanted in cases])
+@pytest.mark.parametrize(
+    "binary, name, wanted",
+    [
+        pytest.param(binary, name, wanted, id=f"{binary}-{name}")
+        for binary, cases in CASES.items()
+        for name, _, wanted in cases
+    ],
+)
 def test_bad_input_is_one_line(results, binary, name, wanted):
     result = results[0][binary, name]
     assert result.returncode == 2, result.stderr
@@ -264,9 +420,13 @@ def test_a_data_set_that_cannot_be_downloaded(tmp_path):
 
     def refused(*flags):
         started = time.monotonic()
-        result = binaries.run("train", "--model=resnet50", *flags,
-                              f"--output_dir={tmp_path}/out",
-                              env={**os.environ, **nowhere})
+        result = binaries.run(
+            "train",
+            "--model=resnet50",
+            *flags,
+            f"--output_dir={tmp_path}/out",
+            env={**os.environ, **nowhere},
+        )
         return result, time.monotonic() - started
 
     _, start_up = refused("--dataset=nonesuch")
@@ -280,8 +440,9 @@ def test_a_data_set_that_cannot_be_downloaded(tmp_path):
 
 
 def test_verbosity_shows_where_it_happened(tmp_path):
-    result = binaries.run("export", f"--output_dir={tmp_path}", "--run=absent",
-                          "--verbosity=1")
+    result = binaries.run(
+        "export", f"--output_dir={tmp_path}", "--run=absent", "--verbosity=1"
+    )
     assert "Traceback" in result.stderr
     assert "No finished run 'absent'" in result.stderr
 

@@ -14,10 +14,16 @@ NORMS = ("l0", "l1", "l2", "linf")
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(2)
-    return keras.Sequential([
-        keras.Input((6, 6, 3)), keras.layers.Conv2D(8, 3, activation="relu"),
-        keras.layers.BatchNormalization(), keras.layers.Dropout(0.5),
-        keras.layers.Flatten(), keras.layers.Dense(4)])
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            keras.layers.Conv2D(8, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +84,13 @@ def test_clean_images_have_no_distances():
 
 @pytest.mark.parametrize(
     "correct, total, low, high",
-    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0),
-     (81, 263, 0.2553, 0.3662)])  # The last: Newcombe (1998), table I.
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+    ],
+)  # The last: Newcombe (1998), table I.
 def test_wilson_against_published_values(correct, total, low, high):
     assert evaluation.wilson(correct, total) == pytest.approx((low, high), abs=6e-5)
 
@@ -91,15 +102,18 @@ def test_wilson_against_published_values(correct, total, low, high):
 def test_classes_are_the_models_at_any_batch_size(model, split, batch_size):
     expected = logits(model, split.images)
     np.testing.assert_array_equal(
-        evaluation.classify(model, split.images, batch_size), expected.argmax(1))
+        evaluation.classify(model, split.images, batch_size), expected.argmax(1)
+    )
     np.testing.assert_array_equal(
-        evaluation.least_likely(model, split.images, batch_size), expected.argmin(1))
+        evaluation.least_likely(model, split.images, batch_size), expected.argmin(1)
+    )
 
 
 def test_float_images_are_taken_as_they_are(model, split):
     images = split.images / np.float32(255)
     np.testing.assert_array_equal(
-        evaluation.classify(model, images), evaluation.classify(model, split.images))
+        evaluation.classify(model, images), evaluation.classify(model, split.images)
+    )
 
 
 def test_one_shape_is_compiled_for_all_batches(split):
@@ -125,13 +139,16 @@ def test_clean_accuracy(model, split):
     assert not arrays["ok"][::5].any()
 
 
-@pytest.mark.parametrize("name, hyper", [
-    ("fgsm", {"eps": 0.02}), ("cw", {"max_iterations": 30, "learning_rate": 0.05})])
+@pytest.mark.parametrize(
+    "name, hyper",
+    [("fgsm", {"eps": 0.02}), ("cw", {"max_iterations": 30, "learning_rate": 0.05})],
+)
 def test_a_set_scores_as_the_attack_it_was_made_by(model, split, name, hyper):
     attack = make_attack(name, **hyper)
     live, live_arrays = evaluation.under_attack(model, attack, split, batch_size=16)
     examples = engine.craft(
-        model, attack, split.images, split.labels, split.index, batch_size=16)
+        model, attack, split.images, split.labels, split.index, batch_size=16
+    )
     stored, stored_arrays = evaluation.on_set(model, examples, split.images, 16)
     assert 0 < live["fooled"] < 32 or name == "cw"
     for cost in ("seconds", "forwards", "backwards"):
@@ -145,7 +162,8 @@ def test_a_set_scores_as_the_attack_it_was_made_by(model, split, name, hyper):
 def test_an_attack_leaves_the_true_label(model, split):
     """An image that is wrong beforehand is not fooled, nor counted as correct."""
     fields, arrays = evaluation.under_attack(
-        model, make_attack("fgsm", eps=0.0), split, batch_size=16)
+        model, make_attack("fgsm", eps=0.0), split, batch_size=16
+    )
     assert (fields["clean_correct"], fields["correct"], fields["fooled"]) == (32, 32, 0)
     np.testing.assert_array_equal(arrays["ok"], arrays["clean_ok"])
     assert fields["forwards"] == fields["backwards"] == 1
@@ -155,8 +173,14 @@ def test_another_model_is_judged_on_its_own_clean_images(model, split):
     """Transfer: correct is what the *target* gets right clean and attacked."""
     keras.utils.set_random_seed(9)
     other = keras.models.clone_model(model)
-    examples = engine.craft(model, make_attack("fgsm", eps=0.05), split.images,
-                            split.labels, split.index, batch_size=16)
+    examples = engine.craft(
+        model,
+        make_attack("fgsm", eps=0.05),
+        split.images,
+        split.labels,
+        split.index,
+        batch_size=16,
+    )
     fields, _ = evaluation.on_set(other, examples, split.images, 16)
     clean = logits(other, split.images).argmax(1) == split.labels
     after = logits(other, examples["image"]).argmax(1) == split.labels

@@ -131,7 +131,9 @@ def test_lengths_are_numpys(planes, norm):
     points = planes[0]
     flat = points.reshape(24, -1)
     np.testing.assert_allclose(
-        lengths(tf.constant(points), norm), np.linalg.norm(flat, norm, axis=1), rtol=1e-6
+        lengths(tf.constant(points), norm),
+        np.linalg.norm(flat, norm, axis=1),
+        rtol=1e-6,
     )
     # Hoelder's inequality is an equality for the best step.
     gradient, value = planes[2], tf.fill([24], -1e-3)
@@ -294,8 +296,8 @@ def test_what_is_wrong_already_stays():
 
 def test_what_cannot_be_fooled_stays():
     images = middle_images(3)
-    constant = lambda x: tf.reduce_sum(x * 1e-9) + tf.one_hot(
-        tf.zeros(tf.shape(x)[:1], tf.int32), 3
+    constant = lambda x: (
+        tf.reduce_sum(x * 1e-9) + tf.one_hot(tf.zeros(tf.shape(x)[:1], tf.int32), 3)
     )
     np.testing.assert_array_equal(fab_t(constant, images, [0, 0, 0], n_iter=3), images)
 

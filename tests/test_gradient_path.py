@@ -13,23 +13,30 @@ SHAPE, CLASSES = (6, 6, 3), 4
 def model_with(function):
     """A small network with `function` as its layer `suspect`."""
     keras.utils.set_random_seed(2)
-    return keras.Sequential([
-        keras.Input(SHAPE),
-        keras.layers.Conv2D(4, 3, name="before"),
-        keras.layers.Lambda(function, name="suspect"),
-        keras.layers.Flatten(name="after"),
-        keras.layers.Dense(CLASSES),
-    ])
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Conv2D(4, 3, name="before"),
+            keras.layers.Lambda(function, name="suspect"),
+            keras.layers.Flatten(name="after"),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
 
 
 def images():
     return np.random.default_rng(0).random((5, *SHAPE), np.float32)
 
 
-@pytest.mark.parametrize("function", [
-    tf.round, tf.stop_gradient,
-    lambda x: tf.cast(tf.cast(x * 255, tf.uint8), tf.float32),
-    lambda x: tf.image.adjust_hue(x[..., :3], 0.1)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        tf.round,
+        tf.stop_gradient,
+        lambda x: tf.cast(tf.cast(x * 255, tf.uint8), tf.float32),
+        lambda x: tf.image.adjust_hue(x[..., :3], 0.1),
+    ],
+)
 def test_the_layer_without_gradient_is_named(function):
     with pytest.raises(ValueError) as error:
         make_attack("pgd")(model_with(function), images())
@@ -37,9 +44,13 @@ def test_the_layer_without_gradient_is_named(function):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("function", [
-    lambda x: x / (x - x),  # values are not finite
-    lambda x: tf.sqrt(x - x) + x])  # values are, the gradient is not
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x / (x - x),  # values are not finite
+        lambda x: tf.sqrt(x - x) + x,
+    ],
+)  # values are, the gradient is not
 def test_the_layer_with_an_infinite_gradient_is_named(function):
     with pytest.raises(ValueError) as error:
         make_attack("fgsm")(model_with(function), images())
@@ -52,7 +63,8 @@ def test_one_bad_image_suffices():
     bad[3] = 0
     model = model_with(lambda x: x)
     model.get_layer("before").set_weights(
-        [model.get_layer("before").get_weights()[0], np.zeros(4, np.float32)])
+        [model.get_layer("before").get_weights()[0], np.zeros(4, np.float32)]
+    )
     fragile = lambda x: tf.math.log(tf.abs(model(x)))
     make_attack("fgsm")(fragile, images())
     fragile = lambda x: tf.math.log(tf.abs(model(x)))  # not tried yet

@@ -160,9 +160,7 @@ def lengths(eta, norm):
 def test_distances_approach_the_boundary(norm, search):
     images, labels = middle_images()
     exact = closest(images, norm)
-    batch = crafted(
-        images, labels, norm=norm, stepsize_search=search, num_iterations=9
-    )
+    batch = crafted(images, labels, norm=norm, stepsize_search=search, num_iterations=9)
     assert np.all(batch["prediction"] != labels)
     distance = lengths(batch["image"] - images, norm)
     assert np.all(distance >= exact * (1 - 1e-5))

@@ -76,9 +76,7 @@ def test_a_model_twice_is_the_model(models, images, labels, case):
     np.testing.assert_allclose(
         attack(case)([model, model], images, labels, seed=3), alone, atol=1e-6
     )
-    np.testing.assert_array_equal(
-        attack(case)([model], images, labels, seed=3), alone
-    )
+    np.testing.assert_array_equal(attack(case)([model], images, labels, seed=3), alone)
 
 
 def gradients(models, images, labels):

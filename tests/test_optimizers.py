@@ -58,8 +58,15 @@ def one_update(model, optimizer):
     [
         ("constant", [0.1, 0.1, 0.1, 0.1, 0.1]),
         ("plateau", [0.1, 0.1, 0.1, 0.1, 0.1]),
-        ("cosine", [0.1, *(0.05 * (1 + math.cos(math.pi * p)) for p in (0.1, 0.2)),
-                    0.05 * (1 + math.cos(math.pi * 0.6)), 0.0]),
+        (
+            "cosine",
+            [
+                0.1,
+                *(0.05 * (1 + math.cos(math.pi * p)) for p in (0.1, 0.2)),
+                0.05 * (1 + math.cos(math.pi * 0.6)),
+                0.0,
+            ],
+        ),
         ("onecycle", [0.0, 0.05, 0.1, 0.05, 0.0]),
         ("cyclic", [0.0, 0.02, 0.04, 0.08, 0.0]),
     ],

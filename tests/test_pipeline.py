@@ -11,8 +11,12 @@ import tensorflow_datasets as tfds
 from tf_advdefense import comparison, datasets, evaluation
 from tf_advdefense.artifacts import adversarial_sets, results, runs
 
-RUNS = ["interrupted", "small_resnet", "small_resnet-adversarial",
-        "small_resnet-ensemble"]
+RUNS = [
+    "interrupted",
+    "small_resnet",
+    "small_resnet-adversarial",
+    "small_resnet-ensemble",
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +31,11 @@ def read_json(path):
 def files_of(directory):
     """Relative name to bytes of what a command left, but for times and commands."""
     found = {p.name: p.read_bytes() for p in directory.iterdir() if p.is_file()}
-    return {name: data for name, data in found.items()
-            if name not in ("config.json", "request.json")}
+    return {
+        name: data
+        for name, data in found.items()
+        if name not in ("config.json", "request.json")
+    }
 
 
 def shards(path, name):
@@ -53,8 +60,14 @@ def test_every_command_succeeds_and_says_nothing_of_trouble(path):
 def test_a_run_directory(path):
     run = path.outputs / "runs" / "small_resnet"
     assert {p.name for p in run.iterdir()} == {
-        "request.json", "config.json", "history.csv", "model.keras", "saved_model",
-        "checkpoints", "logs"}
+        "request.json",
+        "config.json",
+        "history.csv",
+        "model.keras",
+        "saved_model",
+        "checkpoints",
+        "logs",
+    }
     assert len((run / "history.csv").read_text().splitlines()) == 1 + 8
     assert list((run / "logs").rglob("events.out.tfevents.*"))
 
@@ -78,8 +91,10 @@ def test_the_stated_accuracy_is_the_models(path, digits):
     run = runs.load_run(path.outputs, "small_resnet")
     model = runs.load_model(run.model_path)
     assert run.config["num_params"] == model.count_params()
-    for split, stated in ((digits.test, "test_accuracy"),
-                          (digits.validation, "validation_accuracy")):
+    for split, stated in (
+        (digits.test, "test_accuracy"),
+        (digits.validation, "validation_accuracy"),
+    ):
         correct = evaluation.classify(model, split.images) == split.labels
         assert run.config[stated] == pytest.approx(correct.mean(), abs=1e-6)
 
@@ -116,11 +131,14 @@ def test_a_resumed_training_ends_with_the_uninterrupted_ones_weights(path):
     assert "Epoch 1/8" not in path.results["interrupted_resumed"].stdout
     one, other = (
         runs.load_model(runs.load_run(path.outputs, name).model_path).get_weights()
-        for name in ("interrupted", "small_resnet"))
+        for name in ("interrupted", "small_resnet")
+    )
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
-    history = [(path.outputs / "runs" / name / "history.csv").read_text()
-               for name in ("interrupted", "small_resnet")]
+    history = [
+        (path.outputs / "runs" / name / "history.csv").read_text()
+        for name in ("interrupted", "small_resnet")
+    ]
     assert history[0] == history[1]
 
 
@@ -135,7 +153,8 @@ def test_a_finished_training_is_not_repeated(path):
 def test_a_set_for_each_radius(path):
     for text in ("0.05", "0.1"):
         config = read_json(
-            path.outputs / "adv" / f"small_resnet-fgsm-eps{text}-test" / "config.json")
+            path.outputs / "adv" / f"small_resnet-fgsm-eps{text}-test" / "config.json"
+        )
         request = config["request"]
         assert request["eps_text"] == text
         assert request["params"]["eps"] == float(text)
@@ -147,9 +166,16 @@ def test_a_set_for_each_radius(path):
         assert config["forwards"] == config["backwards"] == 1
 
 
-@pytest.mark.parametrize("name", [
-    "small_resnet-cw-test", "small_resnet-sparse_l1-test", "rounded",
-    "elsewhere-fgsm-eps0.1-train", "small_resnet-fgsm-targeted-eps0.1-test"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "small_resnet-cw-test",
+        "small_resnet-sparse_l1-test",
+        "rounded",
+        "elsewhere-fgsm-eps0.1-train",
+        "small_resnet-fgsm-targeted-eps0.1-test",
+    ],
+)
 def test_tfds_reads_a_set_as_it_is(path, digits, name):
     config = read_json(path.outputs / "adv" / name / "config.json")
     builder = tfds.builder_from_directory(path.outputs / "adv" / name)
@@ -181,7 +207,8 @@ def test_predictions_and_success_are_the_models(path, digits):
 
 def test_training_sets_leave_predicted_labels(path):
     config = adversarial_sets.load_set(
-        path.outputs, "small_resnet-fgsm-eps0.1-train").config
+        path.outputs, "small_resnet-fgsm-eps0.1-train"
+    ).config
     assert config["request"]["labels"] == "predicted"
 
 
@@ -194,21 +221,24 @@ def test_a_saved_model_is_attacked_as_the_model_itself(path):
 
 def test_a_keras_file_from_elsewhere_is_a_source(path):
     request = adversarial_sets.load_set(
-        path.outputs, "elsewhere-fgsm-eps0.1-train").config["request"]
+        path.outputs, "elsewhere-fgsm-eps0.1-train"
+    ).config["request"]
     assert request["source"] == request["source_model"] == "elsewhere"
     assert request["source_sha256"] == runs.weights_sha256(path.elsewhere)
 
 
 def test_targeted_sets_move_towards_their_class(path, digits):
     stored = adversarial_sets.load_set(
-        path.outputs, "small_resnet-fgsm-targeted-eps0.1-test")
+        path.outputs, "small_resnet-fgsm-targeted-eps0.1-test"
+    )
     assert stored.config["request"]["target"] == "3"
     model = runs.load_model(runs.load_run(path.outputs, "small_resnet").model_path)
     arrays = adversarial_sets.read_arrays(stored)
     clean = comparison.clean_images(digits, stored, arrays) / np.float32(255)
     log_probabilities = [
         tf.nn.log_softmax(model(images, training=False))[:, 3].numpy().mean()
-        for images in (clean, arrays["image"])]
+        for images in (clean, arrays["image"])
+    ]
     assert log_probabilities[1] > log_probabilities[0]
 
 
@@ -230,7 +260,8 @@ def test_a_killed_crafting_continues_to_the_same_bytes(path):
     assert "shard 1/4" not in resumed.stderr and "shard 4/4" in resumed.stderr
     assert files_of(path.outputs / "adv" / "killed").keys() == {
         name.replace("small_resnet_cw_test", "killed")
-        for name in files_of(path.outputs / "adv" / "small_resnet-cw-test")}
+        for name in files_of(path.outputs / "adv" / "small_resnet-cw-test")
+    }
 
 
 def test_two_workers_make_the_bytes_of_one(path):
@@ -252,8 +283,13 @@ def test_a_finished_set_is_not_repeated(path):
 def test_the_report_names_every_run(path):
     report = path.outputs / "report"
     assert {p.name for p in report.iterdir()} == {
-        "report.html", "report.md", "results.json", "per_example.npz", "results.csv",
-        "figures"}
+        "report.html",
+        "report.md",
+        "results.json",
+        "per_example.npz",
+        "results.csv",
+        "figures",
+    }
     for name in RUNS:
         assert name in (report / "report.html").read_text()
         assert name in (report / "report.md").read_text()
@@ -287,7 +323,9 @@ def test_every_number_follows_from_the_examples(path):
 def test_the_parts_of_the_comparison(path):
     stored, _ = results.load_results(path.outputs / "report")
     assert {name: m["role"] for name, m in stored["models"].items()} == {
-        **dict.fromkeys(RUNS, "target"), "interrupted": "control"}
+        **dict.fromkeys(RUNS, "target"),
+        "interrupted": "control",
+    }
     settings = {(r["target"], r["adv_set"]): r["setting"] for r in stored["records"]}
     assert settings["small_resnet", "small_resnet-cw-test"] == "white-box"
     assert settings["small_resnet-ensemble", "small_resnet-cw-test"] == "transfer"
@@ -304,15 +342,25 @@ def test_what_is_measured_is_not_measured_again(path):
 def test_defences_that_are_overlooked_are_attacked_twice(path):
     directory = path.outputs.parent / "crafting"
     stored, _ = results.load_results(directory / "report")
-    names = [f"small_resnet-{name}" for name in
-             ("bit_depth", "distillation", "ensemble_at")]
+    names = [
+        f"small_resnet-{name}" for name in ("bit_depth", "distillation", "ensemble_at")
+    ]
     assert sorted((r["target"], r["setting"]) for r in stored["records"]) == [
-        (names[0], "clean"), (names[0], "oblivious"), (names[0], "white-box"),
-        (names[1], "clean"), (names[1], "oblivious"), (names[1], "white-box"),
-        (names[2], "clean"), (names[2], "white-box")]
+        (names[0], "clean"),
+        (names[0], "oblivious"),
+        (names[0], "white-box"),
+        (names[1], "clean"),
+        (names[1], "oblivious"),
+        (names[1], "white-box"),
+        (names[2], "clean"),
+        (names[2], "white-box"),
+    ]
     models = stored["models"]
     assert [models[name]["defense"] for name in names] == [
-        "bit_depth:bits=1", "distillation", "ensemble_at"]
+        "bit_depth:bits=1",
+        "distillation",
+        "ensemble_at",
+    ]
     assert models[names[2]]["sources"] == ["elsewhere", "model"]
     assert {m["role"] for m in models.values()} == {"target"}
     text = (directory / "report" / "report.md").read_text()
@@ -321,8 +369,9 @@ def test_defences_that_are_overlooked_are_attacked_twice(path):
     assert [len(sha) for sha in config["request"]["sources"].values()] == [64, 64]
 
 
-@pytest.mark.parametrize("name, directory", [
-    ("elsewhere", "elsewhere"), ("saved_model", "saved")])
+@pytest.mark.parametrize(
+    "name, directory", [("elsewhere", "elsewhere"), ("saved_model", "saved")]
+)
 def test_a_model_from_elsewhere_alone(path, name, directory):
     stored, _ = results.load_results(path.outputs / directory)
     assert list(stored["models"]) == [name]
@@ -337,6 +386,7 @@ def test_an_export_has_its_evaluation_beside_it(path):
     evaluated = read_json(directory / "evaluation.json")
     stored, _ = results.load_results(path.outputs / "report")
     assert evaluated["records"] == [
-        r for r in stored["records"] if r["target"] == "small_resnet-ensemble"]
+        r for r in stored["records"] if r["target"] == "small_resnet-ensemble"
+    ]
     assert evaluated["test_examples"] == 359
     assert "12 measurements beside it" in path.results["export"].stdout

@@ -15,7 +15,8 @@ README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 COMMANDS = [
     shlex.split(line.partition("#")[0])
-    for line in re.findall(r"(?m)^    (bin/(?:train|make_adv|report|export).*)$", TEXT)]
+    for line in re.findall(r"(?m)^    (bin/(?:train|make_adv|report|export).*)$", TEXT)
+]
 
 
 def test_three_lines_of_python_attack_a_keras_model(tmp_path):
@@ -23,24 +24,36 @@ def test_three_lines_of_python_attack_a_keras_model(tmp_path):
     assert len(block.splitlines()) == 3
     (tmp_path / "notebook.py").write_text(block)
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
     images = np.random.default_rng(0).random((6, 8, 8, 3), np.float32)
     labels = model(images).numpy().argmax(1)
-    found = runpy.run_path(str(tmp_path / "notebook.py"), {
-        "model": model, "images": images, "labels": labels})
+    found = runpy.run_path(
+        str(tmp_path / "notebook.py"),
+        {"model": model, "images": images, "labels": labels},
+    )
     change = np.abs(found["adversarial"] - images).max(axis=(1, 2, 3))
     np.testing.assert_allclose(change, 8 / 255, atol=1e-6)
     losing = np.take_along_axis(
         model(found["adversarial"]).numpy() - model(images).numpy(),
-        labels[:, np.newaxis], axis=1)
+        labels[:, np.newaxis],
+        axis=1,
+    )
     assert (losing < 0).all()
 
 
 def test_the_main_path_is_there():
     assert [command[0] for command in COMMANDS[:8]] == [
-        "bin/train", "bin/train", "bin/make_adv", "bin/make_adv", "bin/make_adv",
-        "bin/train", "bin/train", "bin/report"]
+        "bin/train",
+        "bin/train",
+        "bin/make_adv",
+        "bin/make_adv",
+        "bin/make_adv",
+        "bin/train",
+        "bin/train",
+        "bin/report",
+    ]
 
 
 @pytest.mark.parametrize("binary", ["train", "make_adv", "report", "export"])
@@ -49,8 +62,9 @@ def test_every_flag_of_a_command_exists(binary):
     nowhere = ["--output_dir=nowhere", "--verbosity=0"]
     if binary != "export":
         nowhere.append("--data_dir=nowhere")
-    lines = [command[1:] + nowhere for command in COMMANDS
-             if command[0] == f"bin/{binary}"]
+    lines = [
+        command[1:] + nowhere for command in COMMANDS if command[0] == f"bin/{binary}"
+    ]
     assert lines
     for line, result in zip(lines, binaries.run_each(binary, lines)):
         assert result.returncode == 2, line

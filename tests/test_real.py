@@ -14,8 +14,13 @@ pytestmark = pytest.mark.real
 def outputs(tmp_path_factory):
     """An undefended network that has seen a fifth of CIFAR-10 for two epochs."""
     outputs = tmp_path_factory.mktemp("outputs")
-    done = binaries.run("train", "--model=small_resnet", "--epochs=2",
-                        "--train_examples=9000", f"--output_dir={outputs}")
+    done = binaries.run(
+        "train",
+        "--model=small_resnet",
+        "--epochs=2",
+        "--train_examples=9000",
+        f"--output_dir={outputs}",
+    )
     assert done.returncode == 0, done.stderr
     return outputs
 
@@ -23,7 +28,10 @@ def outputs(tmp_path_factory):
 def test_the_splits_of_cifar10():
     data = datasets.load("cifar10")
     assert [len(s) for s in (data.train, data.validation, data.test)] == [
-        45000, 5000, 10000]
+        45000,
+        5000,
+        10000,
+    ]
     assert data.num_classes == 10 and data.image_shape == (32, 32, 3)
     assert not set(data.train.index.tolist()) & set(data.validation.index.tolist())
     # The first images are a sample: no class is missing or dominates.
@@ -33,8 +41,13 @@ def test_the_splits_of_cifar10():
 def test_an_undefended_network_learns_and_is_fooled_by_every_unbounded_attack(outputs):
     accuracy = runs.load_run(outputs, "small_resnet").config["test_accuracy"]
     assert accuracy > 0.3
-    done = binaries.run("make_adv", "--attack=cw", "--run=small_resnet",
-                        "--num_examples=128", f"--output_dir={outputs}")
+    done = binaries.run(
+        "make_adv",
+        "--attack=cw",
+        "--run=small_resnet",
+        "--num_examples=128",
+        f"--output_dir={outputs}",
+    )
     assert done.returncode == 0, done.stderr
     adv = adversarial_sets.load_set(outputs, "small_resnet-cw-test")
     assert adv.config["success_rate"] == 1.0

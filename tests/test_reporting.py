@@ -13,15 +13,36 @@ import pytest
 
 from tf_advdefense.artifacts import results as results_format
 from tf_advdefense.reporting import (
-    document, figures, formats, grids, markdown, overview, protocols, statistics,
-    summary, tables, render_tables, write_report)
+    document,
+    figures,
+    formats,
+    grids,
+    markdown,
+    overview,
+    protocols,
+    statistics,
+    summary,
+    tables,
+    render_tables,
+    write_report,
+)
 from tf_advdefense.reporting.report import build_sections
 
 # Share of correct images that survive an attack of strength 1, by model.
-_TOUGHNESS = {"resnet50": 0.1, "resnet50-b": 0.4, "resnet50-adversarial": 0.7,
-              "resnet50-ensemble": 0.6, "alexnet": 0.3}
-_CLEAN = {"resnet50": 0.80, "resnet50-b": 0.79, "resnet50-adversarial": 0.72,
-          "resnet50-ensemble": 0.76, "alexnet": 0.70}
+_TOUGHNESS = {
+    "resnet50": 0.1,
+    "resnet50-b": 0.4,
+    "resnet50-adversarial": 0.7,
+    "resnet50-ensemble": 0.6,
+    "alexnet": 0.3,
+}
+_CLEAN = {
+    "resnet50": 0.80,
+    "resnet50-b": 0.79,
+    "resnet50-adversarial": 0.72,
+    "resnet50-ensemble": 0.76,
+    "alexnet": 0.70,
+}
 _FGSM = (("0.001", 0.05), ("0.01", 0.3), ("0.07", 0.8), ("0.3", 1.0))
 
 
@@ -39,8 +60,21 @@ class Store:
         self.random = np.random.default_rng(seed)
         self.records, self.per_example = [], {}
 
-    def measure(self, target, attack, *, source=None, setting, strength=0.0, n=512,
-                norm=None, kind=None, eps_text=None, params=None, adv_set=None):
+    def measure(
+        self,
+        target,
+        attack,
+        *,
+        source=None,
+        setting,
+        strength=0.0,
+        n=512,
+        norm=None,
+        kind=None,
+        eps_text=None,
+        params=None,
+        adv_set=None,
+    ):
         luck = np.random.default_rng(7).random(1000)[:n]  # the same images are hard
         clean_ok = luck < _CLEAN[target]
         defended = setting == "transfer" or target == "resnet50-adversarial"
@@ -48,27 +82,71 @@ class Store:
         held *= kind != "minimal-norm" or setting == "transfer"
         ok = clean_ok & (self.random.random(n) < held)
         l2 = np.where(clean_ok, self.random.gamma(4, _TOUGHNESS[target] / 8, n), 0)
-        self.add(target, attack, source, setting, norm, kind, eps_text, params, adv_set,
-                 clean_ok, ok, l2.astype(np.float32))
+        self.add(
+            target,
+            attack,
+            source,
+            setting,
+            norm,
+            kind,
+            eps_text,
+            params,
+            adv_set,
+            clean_ok,
+            ok,
+            l2.astype(np.float32),
+        )
 
-    def add(self, target, attack, source, setting, norm, kind, eps_text, params,
-            adv_set, clean_ok, ok, l2):
+    def add(
+        self,
+        target,
+        attack,
+        source,
+        setting,
+        norm,
+        kind,
+        eps_text,
+        params,
+        adv_set,
+        clean_ok,
+        ok,
+        l2,
+    ):
         key = f"{target}/{attack}/{eps_text or ''}/{source or ''}/{setting}/{adv_set}"
         n, fooled = len(ok), clean_ok & ~ok
-        arrays = {"index": np.arange(n, dtype=np.int32), "clean_ok": clean_ok, "ok": ok,
-                  "l2": l2}
+        arrays = {
+            "index": np.arange(n, dtype=np.int32),
+            "clean_ok": clean_ok,
+            "ok": ok,
+            "l2": l2,
+        }
         self.per_example |= {f"{key}/{name}": value for name, value in arrays.items()}
-        self.records.append({
-            "key": key, "target": target, "source": source, "attack": attack,
-            "setting": setting, "norm": norm, "kind": kind,
-            "eps": fraction(eps_text) if eps_text else None,
-            "eps_text": eps_text, "params": params or {}, "adv_set": adv_set,
-            "num_examples": n, "clean_correct": int(clean_ok.sum()),
-            "correct": int(ok.sum()), "accuracy": float(ok.mean()),
-            "interval": wilson(int(ok.sum()), n), "fooled": int(fooled.sum()),
-            "mean_l2": float(l2[fooled].mean()) if fooled.any() else None,
-            "median_l2": float(np.median(l2[fooled])) if fooled.any() else None,
-            "forwards": 20 * n, "backwards": 20 * n, "seconds": 0.25 * n})
+        self.records.append(
+            {
+                "key": key,
+                "target": target,
+                "source": source,
+                "attack": attack,
+                "setting": setting,
+                "norm": norm,
+                "kind": kind,
+                "eps": fraction(eps_text) if eps_text else None,
+                "eps_text": eps_text,
+                "params": params or {},
+                "adv_set": adv_set,
+                "num_examples": n,
+                "clean_correct": int(clean_ok.sum()),
+                "correct": int(ok.sum()),
+                "accuracy": float(ok.mean()),
+                "interval": wilson(int(ok.sum()), n),
+                "fooled": int(fooled.sum()),
+                "mean_l2": float(l2[fooled].mean()) if fooled.any() else None,
+                "median_l2": float(np.median(l2[fooled])) if fooled.any() else None,
+                "forwards": 20 * n,
+                "backwards": 20 * n,
+                "seconds": 0.25 * n,
+            }
+        )
 
 
 def fraction(text):
@@ -76,10 +154,17 @@ def fraction(text):
     return float(numerator) / float(denominator or 1)
 
 
-CW = {"kind": "minimal-norm", "norm": "2",
-      "params": {"binary_search_steps": 5, "max_iterations": 200}}
-SPARSE = {"kind": "fixed-eps", "norm": "1", "eps_text": "10",
-          "params": {"nb_iter": 20, "grad_sparsity": 99}}
+CW = {
+    "kind": "minimal-norm",
+    "norm": "2",
+    "params": {"binary_search_steps": 5, "max_iterations": 200},
+}
+SPARSE = {
+    "kind": "fixed-eps",
+    "norm": "1",
+    "eps_text": "10",
+    "params": {"nb_iter": 20, "grad_sparsity": 99},
+}
 
 
 def synthetic_results(seed=0):
@@ -93,53 +178,110 @@ def synthetic_results(seed=0):
             _attack_from_set(store, source, target, setting)
     for target in _CLEAN:
         for text in ("1/255", "2/255", "4/255", "8/255"):
-            store.measure(target, "fgsm", source=target, setting="white-box",
-                          norm="inf", kind="fixed-eps", eps_text=text, n=1000,
-                          strength=fraction(text) * 28)
-        store.measure(target, "sparse_l1", source=target, setting="white-box",
-                      strength=0.8, n=128, **SPARSE)
-        store.measure(target, "cw", source=target, setting="white-box", strength=1,
-                      n=128, **CW)
+            store.measure(
+                target,
+                "fgsm",
+                source=target,
+                setting="white-box",
+                norm="inf",
+                kind="fixed-eps",
+                eps_text=text,
+                n=1000,
+                strength=fraction(text) * 28,
+            )
+        store.measure(
+            target,
+            "sparse_l1",
+            source=target,
+            setting="white-box",
+            strength=0.8,
+            n=128,
+            **SPARSE,
+        )
+        store.measure(
+            target, "cw", source=target, setting="white-box", strength=1, n=128, **CW
+        )
     return _complete(store.records), store.per_example
 
 
 def _attack_from_set(store, source, target, setting):
     common = {"source": source, "setting": setting}
     for text, strength in _FGSM:
-        store.measure(target, "fgsm", strength=strength, norm="inf", kind="fixed-eps",
-                      eps_text=text, adv_set=f"{source}-fgsm-eps{text}-test", **common)
-    store.measure(target, "cw", strength=0.7 + 0.3 * (setting == "white-box"),
-                  adv_set=f"{source}-cw-test", **common, **CW)
-    store.measure(target, "sparse_l1", strength=0.6, adv_set=f"{source}-sparse_l1-test",
-                  **common, **SPARSE)
+        store.measure(
+            target,
+            "fgsm",
+            strength=strength,
+            norm="inf",
+            kind="fixed-eps",
+            eps_text=text,
+            adv_set=f"{source}-fgsm-eps{text}-test",
+            **common,
+        )
+    store.measure(
+        target,
+        "cw",
+        strength=0.7 + 0.3 * (setting == "white-box"),
+        adv_set=f"{source}-cw-test",
+        **common,
+        **CW,
+    )
+    store.measure(
+        target,
+        "sparse_l1",
+        strength=0.6,
+        adv_set=f"{source}-sparse_l1-test",
+        **common,
+        **SPARSE,
+    )
 
 
 def _complete(records):
     def model(name):
         defense = name.partition("-")[2]
-        return {"model": name.partition("-")[0],
-                "defense": defense if len(defense) > 1 else "none",
-                "adv_data": ["resnet50-fgsm-train"] if len(defense) > 1 else [],
-                "seed": 0, "epochs": 15, "num_params": 23_608_202,
-                "train_examples": 45_000, "validation_accuracy": 0.78,
-                "test_accuracy": _CLEAN[name], "weights_sha256": "ab" * 32,
-                "role": {"alexnet": "source", "resnet50-b": "control"}.get(
-                    name, "target")}
-    return {"format": 1, "models": {name: model(name) for name in _CLEAN},
-            "dataset": {"name": "cifar10", "split": "test", "num_classes": 10,
-                        "note": "JPEG re-encoding of CIFAR-10."},
-            "records": records, "versions": {"tensorflow": "2.21.0"},
-            "commands": ["bin/train --model=resnet50", "bin/report"]}
+        return {
+            "model": name.partition("-")[0],
+            "defense": defense if len(defense) > 1 else "none",
+            "adv_data": ["resnet50-fgsm-train"] if len(defense) > 1 else [],
+            "seed": 0,
+            "epochs": 15,
+            "num_params": 23_608_202,
+            "train_examples": 45_000,
+            "validation_accuracy": 0.78,
+            "test_accuracy": _CLEAN[name],
+            "weights_sha256": "ab" * 32,
+            "role": {"alexnet": "source", "resnet50-b": "control"}.get(name, "target"),
+        }
+
+    return {
+        "format": 1,
+        "models": {name: model(name) for name in _CLEAN},
+        "dataset": {
+            "name": "cifar10",
+            "split": "test",
+            "num_classes": 10,
+            "note": "JPEG re-encoding of CIFAR-10.",
+        },
+        "records": records,
+        "versions": {"tensorflow": "2.21.0"},
+        "commands": ["bin/train --model=resnet50", "bin/report"],
+    }
 
 
 def synthetic_example(n=3, channels=3, scale=0.02):
     random = np.random.default_rng(3)
     clean = random.random((n, 8, 8, channels), np.float32)
     noise = random.uniform(-scale, scale, clean.shape).astype(np.float32)
-    return {"attack": "fgsm", "eps_text": "0.02", "source": "resnet50", "clean": clean,
-            "adversarial": np.clip(clean + noise, 0, 1), "label": np.arange(n),
-            "clean_prediction": np.arange(n), "prediction": np.arange(n) + 1,
-            "class_names": ["airplane", "automobile", "bird", "cat", "deer"]}
+    return {
+        "attack": "fgsm",
+        "eps_text": "0.02",
+        "source": "resnet50",
+        "clean": clean,
+        "adversarial": np.clip(clean + noise, 0, 1),
+        "label": np.arange(n),
+        "clean_prediction": np.arange(n),
+        "prediction": np.arange(n) + 1,
+        "class_names": ["airplane", "automobile", "bird", "cat", "deer"],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +307,16 @@ def sections(results, per_example=None, examples=()):
 # --- statistics: values of scipy.stats.binomtest -----------------------------------
 
 
-@pytest.mark.parametrize("correct, total, low, high", [
-    (0, 10, 0.0, 0.2775328),
-    (53, 100, 0.4328886, 0.6248918),
-    (276, 512, 0.4957546, 0.5817886),
-    (128, 128, 0.9708631, 1.0),
-    (9987, 10000, 0.9977769, 0.9992401),
-])
+@pytest.mark.parametrize(
+    "correct, total, low, high",
+    [
+        (0, 10, 0.0, 0.2775328),
+        (53, 100, 0.4328886, 0.6248918),
+        (276, 512, 0.4957546, 0.5817886),
+        (128, 128, 0.9708631, 1.0),
+        (9987, 10000, 0.9977769, 0.9992401),
+    ],
+)
 def test_wilson(correct, total, low, high):
     assert results_format.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
 
@@ -180,10 +325,19 @@ def test_wilson_of_nothing_excludes_nothing():
     assert results_format.wilson(0, 0) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("only_first, only_second, p", [
-    (0, 0, 1.0), (1, 0, 1.0), (9, 1, 0.021484375), (5, 5, 1.0),
-    (30, 12, 0.007915897334896727), (240, 200, 0.06286871784615478),
-    (1300, 1500, 0.00016841162264376235), (0, 2000, 0.0)])
+@pytest.mark.parametrize(
+    "only_first, only_second, p",
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (9, 1, 0.021484375),
+        (5, 5, 1.0),
+        (30, 12, 0.007915897334896727),
+        (240, 200, 0.06286871784615478),
+        (1300, 1500, 0.00016841162264376235),
+        (0, 2000, 0.0),
+    ],
+)
 def test_mcnemar(only_first, only_second, p):
     assert statistics.mcnemar(only_first, only_second) == pytest.approx(p)
     assert statistics.mcnemar(only_second, only_first) == pytest.approx(p)
@@ -191,8 +345,11 @@ def test_mcnemar(only_first, only_second, p):
 
 def test_paired_joins_on_the_images_of_both():
     arrays = {
-        "a/index": np.array([4, 2, 9, 7]), "a/ok": np.array([True, False, True, True]),
-        "b/index": np.array([2, 7, 4, 1]), "b/ok": np.array([True, False, False, True])}
+        "a/index": np.array([4, 2, 9, 7]),
+        "a/ok": np.array([True, False, True, True]),
+        "b/index": np.array([2, 7, 4, 1]),
+        "b/ok": np.array([True, False, False, True]),
+    }
     pair = statistics.paired(arrays, "a", "b")
     assert (pair.n, pair.only_first, pair.only_second) == (3, 2, 1)
     assert pair.gain == pytest.approx(1 / 3)
@@ -210,17 +367,23 @@ def markdown_tables(text):
     for block in re.finditer(r"(.*)\n\n((?:\|.*\n)+)", text):
         header, _, *rows = [
             [cell.split("<br>") for cell in line.strip("| ").split(" | ")]
-            for line in block[2].splitlines()]
+            for line in block[2].splitlines()
+        ]
         found.append((block[1], header, rows))
     return found
 
 
 def arrays_of(data, **wanted):
     results, per_example = data
-    record, = (r for r in results["records"]
-               if all(r[name] == value for name, value in wanted.items()))
-    return {name: per_example[f"{record['key']}/{name}"]
-            for name in ("index", "clean_ok", "ok", "l2")}
+    (record,) = (
+        r
+        for r in results["records"]
+        if all(r[name] == value for name, value in wanted.items())
+    )
+    return {
+        name: per_example[f"{record['key']}/{name}"]
+        for name in ("index", "clean_ok", "ok", "l2")
+    }
 
 
 def column_settings(header, source):
@@ -230,8 +393,12 @@ def column_settings(header, source):
     attack = {"FGSM": "fgsm", "CW": "cw", "Sparse L1": "sparse_l1"}[header[0]]
     text = header[1].removeprefix("ε = ") if "ε" in header[1] else None
     budget = f"-eps{text}" if attack == "fgsm" else ""
-    return {"attack": attack, "eps_text": text, "source": source,
-            "adv_set": f"{source}-{attack}{budget}-test"}
+    return {
+        "attack": attack,
+        "eps_text": text,
+        "source": source,
+        "adv_set": f"{source}-{attack}{budget}-test",
+    }
 
 
 def cells_of(data, written, caption, source):
@@ -251,8 +418,11 @@ def test_every_cell_of_figure_4(data, written, source):
         target = model[0].strip("`")
         ok = arrays_of(data, target=target, **column_settings(title, source))["ok"]
         low, high = wilson(int(ok.sum()), len(ok))
-        expected = [f"{100 * ok.mean():.1f}", f"{100 * low:.1f}–{100 * high:.1f}",
-                    f"n = {len(ok):,}"]
+        expected = [
+            f"{100 * ok.mean():.1f}",
+            f"{100 * low:.1f}–{100 * high:.1f}",
+            f"n = {len(ok):,}",
+        ]
         if target == source and title != ["Clean"]:
             expected.insert(1, "*white-box*")
         assert cell == expected
@@ -267,7 +437,8 @@ def test_every_paired_gain(data, written):
         settings = column_settings(title, "resnet50")
         a, b = (arrays_of(data, target=t, **settings)["ok"] for t in (first, second))
         assert float(cell[0].replace("−", "-")) == pytest.approx(
-            100 * (a.mean() - b.mean()), abs=0.051)
+            100 * (a.mean() - b.mean()), abs=0.051
+        )
         assert cell[1] == f"{np.sum(a & ~b)} : {np.sum(~a & b)}"
         seen += 1
     assert seen == 5 * 7
@@ -284,7 +455,8 @@ def test_distances_of_the_minimal_norm_attack(data):
         assert success.text == f"{100 * fooled.sum() / arrays['clean_ok'].sum():.1f}"
         assert float(mean.text) == pytest.approx(arrays["l2"][fooled].mean(), rel=5e-3)
         assert float(median.text) == pytest.approx(
-            np.median(arrays["l2"][fooled]), rel=5e-3)
+            np.median(arrays["l2"][fooled]), rel=5e-3
+        )
 
 
 def test_csv_has_every_record_at_full_precision(data, written):
@@ -302,8 +474,11 @@ def test_csv_has_every_record_at_full_precision(data, written):
 
 def test_all_measurements_are_listed(data, written):
     results, _ = data
-    listed = next(rows for caption, _, rows in markdown_tables(
-        written["markdown"].read_text()) if caption.startswith("Every measurement"))
+    listed = next(
+        rows
+        for caption, _, rows in markdown_tables(written["markdown"].read_text())
+        if caption.startswith("Every measurement")
+    )
     assert len(listed) == len(results["records"])
     for row, record in zip(listed, results["records"]):
         assert row[0][0] == f"`{record['target']}`"
@@ -313,7 +488,7 @@ def test_all_measurements_are_listed(data, written):
 def test_distance_curve_counts_the_fooled_among_the_correct(data):
     results, per_example = data
     protocol = protocol_of(results, None)
-    condition, = (c for c in protocol.conditions if c.attack == "cw")
+    (condition,) = (c for c in protocol.conditions if c.attack == "cw")
     lengths, attacked = figures.distances(protocol, condition, per_example)["resnet50"]
     arrays = arrays_of(data, target="resnet50", attack="cw", adv_set=None)
     assert attacked == arrays["clean_ok"].sum()
@@ -328,8 +503,14 @@ def test_protocols_separate_sources_and_budgets(data):
     found = protocols.protocols(results)
     assert [p.source for p in found] == ["resnet50", "alexnet", None]
     assert [found[0].title_of(c) for c in found[0].conditions] == [
-        "Clean", "FGSM (ε = 0.001)", "FGSM (ε = 0.01)", "FGSM (ε = 0.07)",
-        "FGSM (ε = 0.3)", "CW", "Sparse L1 (ε = 10)"]
+        "Clean",
+        "FGSM (ε = 0.001)",
+        "FGSM (ε = 0.01)",
+        "FGSM (ε = 0.07)",
+        "FGSM (ε = 0.3)",
+        "CW",
+        "Sparse L1 (ε = 10)",
+    ]
     for protocol in found:
         for (model, condition), record in protocol.cells.items():
             assert record["target"] == model
@@ -341,37 +522,65 @@ def test_budgets_that_differ_in_one_parameter_are_two_columns():
     store = Store()
     for steps in (20, 100):
         for target in ("resnet50", "resnet50-b"):
-            store.measure(target, "pgd", source=target, setting="white-box", norm="inf",
-                          kind="fixed-eps", eps_text="8/255", params={"nb_iter": steps})
+            store.measure(
+                target,
+                "pgd",
+                source=target,
+                setting="white-box",
+                norm="inf",
+                kind="fixed-eps",
+                eps_text="8/255",
+                params={"nb_iter": steps},
+            )
             store.records[-1]["key"] += str(steps)
     protocol = protocol_of(_complete(store.records), None)
     assert [protocol.title_of(c) for c in protocol.conditions] == [
-        "PGD (ε = 8/255, nb_iter=100)", "PGD (ε = 8/255, nb_iter=20)"]
+        "PGD (ε = 8/255, nb_iter=100)",
+        "PGD (ε = 8/255, nb_iter=20)",
+    ]
 
 
 def test_the_source_row_falls_back_to_its_live_attack():
     store = Store()
     store.measure("resnet50", "cw", source="resnet50", setting="white-box", n=128, **CW)
-    store.measure("alexnet", "cw", source="resnet50", setting="transfer",
-                  adv_set="resnet50-cw-test", **CW)
+    store.measure(
+        "alexnet",
+        "cw",
+        source="resnet50",
+        setting="transfer",
+        adv_set="resnet50-cw-test",
+        **CW,
+    )
     protocol = protocol_of(_complete(store.records), "resnet50")
-    condition, = protocol.attacked()
+    (condition,) = protocol.attacked()
     assert protocol.cells["resnet50", condition]["num_examples"] == 128
 
 
 def test_a_set_scored_on_its_own_source_alone_is_shown_as_white_box():
     store = Store()
-    store.measure("resnet50", "cw", source="resnet50", setting="white-box",
-                  adv_set="resnet50-cw-test", **CW)
-    protocol, = protocols.protocols(_complete(store.records))
+    store.measure(
+        "resnet50",
+        "cw",
+        source="resnet50",
+        setting="white-box",
+        adv_set="resnet50-cw-test",
+        **CW,
+    )
+    (protocol,) = protocols.protocols(_complete(store.records))
     assert protocol.source is None and len(protocol.cells) == 1
 
 
 def test_white_box_is_what_the_record_says_not_what_names_say():
     store = Store()
     for target, setting in (("resnet50", "white-box"), ("alexnet", "transfer")):
-        store.measure(target, "cw", source="elsewhere/model.keras", setting=setting,
-                      adv_set="model-cw-test", **CW)
+        store.measure(
+            target,
+            "cw",
+            source="elsewhere/model.keras",
+            setting=setting,
+            adv_set="model-cw-test",
+            **CW,
+        )
     protocol = protocol_of(_complete(store.records), "elsewhere/model.keras")
     own = {model: protocol.is_own(model, c) for model, c in protocol.cells}
     assert own == {"resnet50": True, "alexnet": False}
@@ -401,22 +610,63 @@ def defended_results():
         for attack, correct in zip(("fgsm", "pgd"), right):
             # From either end, so that the worst case is neither attack's.
             ok = n < correct if attack == "fgsm" else n >= 10 - correct
-            store.add(target, attack, target, "white-box", "inf", "fixed-eps", "8/255",
-                      {}, None, n >= 0, ok, np.ones(10, np.float32))
-        store.add(target, "fgsm", "alexnet", "transfer", "inf", "fixed-eps", "8/255",
-                  {}, "set", n >= 0, n < 9, np.ones(10, np.float32))
-    store.add("resnet50-ensemble", "pgd", "resnet50-ensemble", "oblivious", "inf",
-              "fixed-eps", "8/255", {}, None, n >= 0, n < 9, np.ones(10, np.float32))
+            store.add(
+                target,
+                attack,
+                target,
+                "white-box",
+                "inf",
+                "fixed-eps",
+                "8/255",
+                {},
+                None,
+                n >= 0,
+                ok,
+                np.ones(10, np.float32),
+            )
+        store.add(
+            target,
+            "fgsm",
+            "alexnet",
+            "transfer",
+            "inf",
+            "fixed-eps",
+            "8/255",
+            {},
+            "set",
+            n >= 0,
+            n < 9,
+            np.ones(10, np.float32),
+        )
+    store.add(
+        "resnet50-ensemble",
+        "pgd",
+        "resnet50-ensemble",
+        "oblivious",
+        "inf",
+        "fixed-eps",
+        "8/255",
+        {},
+        None,
+        n >= 0,
+        n < 9,
+        np.ones(10, np.float32),
+    )
     results = _complete(store.records)
     results["models"]["resnet50-ensemble"]["sources"] = ["alexnet"]
     return results, store.per_example
 
 
 def test_the_overview_has_every_attack_and_their_worst_case():
-    table, = sections(*defended_results())["Overview"]
+    (table,) = sections(*defended_results())["Overview"]
     assert [(c.text, c.detail) for c in table.header] == [
-        ("Model", ""), ("Clean", ""), ("FGSM", "ε = 8/255"), ("PGD", "ε = 8/255"),
-        ("Worst case", "ε = 8/255"), ("FGSM", "ε = 8/255\nfrom `alexnet`")]
+        ("Model", ""),
+        ("Clean", ""),
+        ("FGSM", "ε = 8/255"),
+        ("PGD", "ε = 8/255"),
+        ("Worst case", "ε = 8/255"),
+        ("FGSM", "ε = 8/255\nfrom `alexnet`"),
+    ]
     own, ensemble = table.rows
     # 4 from one end and 2 from the other share no image, 8 and 6 share 4.
     assert [c.text for c in own[2:]] == ["40.0", "20.0", "0.0", "90.0"]
@@ -426,17 +676,24 @@ def test_the_overview_has_every_attack_and_their_worst_case():
 
 
 def test_the_worst_case_joins_on_the_images_of_all():
-    arrays = {"a/index": np.array([5, 1, 3]), "a/ok": np.array([True, True, False]),
-              "b/index": np.array([3, 5, 9]), "b/ok": np.array([True, True, True])}
+    arrays = {
+        "a/index": np.array([5, 1, 3]),
+        "a/ok": np.array([True, True, False]),
+        "b/index": np.array([3, 5, 9]),
+        "b/ok": np.array([True, True, True]),
+    }
     assert overview.worst_case(arrays, ["a", "b"]).tolist() == [False, True]
     assert overview.worst_case(arrays, ["a", "c"]) is None
 
 
 def test_the_overview_shows_the_radius_nearest_8_255(data):
-    table, = sections(*data)["Overview"]
+    (table,) = sections(*data)["Overview"]
     shown = [c.detail for c in table.header if c.text == "FGSM"]
-    assert shown == ["ε = 8/255", "ε = 0.01\nfrom `resnet50`",
-                     "ε = 0.01\nfrom `alexnet`"]
+    assert shown == [
+        "ε = 8/255",
+        "ε = 0.01\nfrom `resnet50`",
+        "ε = 0.01\nfrom `alexnet`",
+    ]
     cw = [c.text for c in table.header].index("CW")
     assert table.rows[0][cw].detail.splitlines()[-1].startswith("L2 ")
 
@@ -445,7 +702,9 @@ def test_who_was_trained_on_a_source_is_marked():
     results, _ = defended_results()
     table = tables.accuracy_table(results, protocol_of(results, "alexnet"))
     assert [[c.mark for c in row[1:]] for row in table.rows] == [
-        ["", ""], ["", "trained on"]]
+        ["", ""],
+        ["", "trained on"],
+    ]
     assert "for all others it is held out" in table.caption
     results["models"]["resnet50-ensemble"]["sources"] = ["resnet50"]
     table = tables.accuracy_table(results, protocol_of(results, "alexnet"))
@@ -457,9 +716,13 @@ def test_oblivious_stands_beside_adaptive():
     results, per_example = defended_results()
     table = tables.oblivious_table(results, protocol_of(results, None))
     assert [[c.text for c in row] for row in table.rows] == [
-        ["`resnet50-ensemble`", "–", "90.0"], ["`resnet50-ensemble`", "80.0", "60.0"]]
+        ["`resnet50-ensemble`", "–", "90.0"],
+        ["`resnet50-ensemble`", "80.0", "60.0"],
+    ]
     assert [row[0].detail for row in table.rows] == [
-        "oblivious attacker", "adaptive attacker"]
+        "oblivious attacker",
+        "adaptive attacker",
+    ]
     said = " ".join(summary.sentences(results, per_example))
     assert "`resnet50-ensemble` from 90.0 to 60.0 % under PGD (ε = 8/255)." in said
     # The oblivious record is in no other table.
@@ -481,48 +744,82 @@ def one_attack(correct, n=200):
     for target, right in correct.items():
         ok = np.arange(n) < right
         setting = "white-box" if target == "resnet50" else "transfer"
-        store.add(target, "fgsm", "resnet50", setting, "inf", "fixed-eps", "8/255", {},
-                  "set", np.ones(n, bool), ok, np.ones(n, np.float32))
+        store.add(
+            target,
+            "fgsm",
+            "resnet50",
+            setting,
+            "inf",
+            "fixed-eps",
+            "8/255",
+            {},
+            "set",
+            np.ones(n, bool),
+            ok,
+            np.ones(n, np.float32),
+        )
     return _complete(store.records), store.per_example
 
 
 def test_summary_credits_a_gain_beyond_the_control():
-    said = " ".join(summary.sentences(*one_attack(
-        {"resnet50": 20, "resnet50-b": 60, "resnet50-ensemble": 120})))
-    assert ("`resnet50-ensemble` gains over `resnet50` on 1 of 1 attack, best under "
-            "FGSM (ε = 8/255): 60.0 % against 10.0 % (+50.0 points, intervals apart, "
-            "p < 0.001)") in said
+    said = " ".join(
+        summary.sentences(
+            *one_attack({"resnet50": 20, "resnet50-b": 60, "resnet50-ensemble": 120})
+        )
+    )
+    assert (
+        "`resnet50-ensemble` gains over `resnet50` on 1 of 1 attack, best under "
+        "FGSM (ε = 8/255): 60.0 % against 10.0 % (+50.0 points, intervals apart, "
+        "p < 0.001)"
+    ) in said
     assert "`resnet50-b` gains on 1 of 1 attack too" in said
     assert "everywhere more than that of just another network" in said
 
 
 def test_summary_does_not_credit_what_the_control_gains_too():
-    said = " ".join(summary.sentences(*one_attack(
-        {"resnet50": 20, "resnet50-b": 118, "resnet50-ensemble": 120})))
+    said = " ".join(
+        summary.sentences(
+            *one_attack({"resnet50": 20, "resnet50-b": 118, "resnet50-ensemble": 120})
+        )
+    )
     assert "better on none of 1 attack" in said
     assert "nothing here tells its gain from that of just another network" in said
 
 
 def test_summary_says_that_intervals_overlap_and_that_a_control_is_missing():
-    said = " ".join(summary.sentences(*one_attack(
-        {"resnet50": 100, "resnet50-ensemble": 112})))
+    said = " ".join(
+        summary.sentences(*one_attack({"resnet50": 100, "resnet50-ensemble": 112}))
+    )
     assert "intervals overlap" in said and "on 1 of 1 attack" in said
     assert "No second undefended network was scored" in said
 
 
 def test_summary_puts_many_models_that_gain_alike_together():
-    right = {"resnet50": 100, "resnet50-adversarial": 160, "resnet50-ensemble": 170,
-             "resnet50-pgd_at": 150, "resnet50-trades": 102, "resnet50-fgsm_at": 40}
+    right = {
+        "resnet50": 100,
+        "resnet50-adversarial": 160,
+        "resnet50-ensemble": 170,
+        "resnet50-pgd_at": 150,
+        "resnet50-trades": 102,
+        "resnet50-fgsm_at": 40,
+    }
     results, per_example = one_attack(right)
-    results["models"] |= {name: {
-        **results["models"]["resnet50-ensemble"], "defense": name.partition("-")[2]}
-        for name in right if name not in results["models"]}
+    results["models"] |= {
+        name: {
+            **results["models"]["resnet50-ensemble"],
+            "defense": name.partition("-")[2],
+        }
+        for name in right
+        if name not in results["models"]
+    }
     said = " ".join(summary.sentences(results, per_example))
-    assert ("`resnet50-adversarial`, `resnet50-ensemble` and `resnet50-pgd_at` gain "
-            "over `resnet50` on 1 of 1 attack; `resnet50-trades` gains over `resnet50` on "
-            "none of 1 attack; `resnet50-fgsm_at` gains over `resnet50` on none of 1 "
-            "attack and loses on 1; the largest gain is that of `resnet50-ensemble` "
-            "under FGSM (ε = 8/255), 85.0 % against 50.0 % (+35.0 points") in said
+    assert (
+        "`resnet50-adversarial`, `resnet50-ensemble` and `resnet50-pgd_at` gain "
+        "over `resnet50` on 1 of 1 attack; `resnet50-trades` gains over `resnet50` on "
+        "none of 1 attack; `resnet50-fgsm_at` gains over `resnet50` on none of 1 "
+        "attack and loses on 1; the largest gain is that of `resnet50-ensemble` "
+        "under FGSM (ε = 8/255), 85.0 % against 50.0 % (+35.0 points"
+    ) in said
 
 
 @pytest.mark.parametrize("trained_on, told", [("alexnet", "vgg"), ("vgg", "alexnet")])
@@ -530,8 +827,16 @@ def test_summary_prefers_a_source_that_nobody_trained_on(trained_on, told):
     store = Store()
     for source in ("alexnet", "vgg"):
         for target in ("resnet50", "resnet50-ensemble"):
-            store.measure(target, "fgsm", source=source, setting="transfer", norm="inf",
-                          kind="fixed-eps", eps_text="8/255", adv_set=f"{source}-fgsm")
+            store.measure(
+                target,
+                "fgsm",
+                source=source,
+                setting="transfer",
+                norm="inf",
+                kind="fixed-eps",
+                eps_text="8/255",
+                adv_set=f"{source}-fgsm",
+            )
     results = _complete(store.records)
     results["models"]["resnet50-ensemble"]["sources"] = [trained_on]
     said = " ".join(summary.sentences(results, store.per_example))
@@ -574,7 +879,7 @@ def test_markdown_links_the_figures(written):
 
 
 def test_everything_is_escaped(tmp_path):
-    nasty = "<b>x|y*z` $a$ & \"q\""
+    nasty = '<b>x|y*z` $a$ & "q"'
     results, per_example = one_attack({"resnet50": 20, "alexnet": 60})
     for record in results["records"]:
         record["target"] = record["target"].replace("alexnet", nasty)
@@ -586,19 +891,24 @@ def test_everything_is_escaped(tmp_path):
     assert "<b>x" not in page and "&lt;b&gt;x|y*z" in page
     assert "\\<b>x\\|y\\*z" in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in
-                    block.splitlines()}) == 1
+        assert (
+            len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()})
+            == 1
+        )
 
 
-@pytest.mark.parametrize("keep", [
-    lambda r: False,
-    lambda r: r["attack"] == "clean",
-    lambda r: r["attack"] == "fgsm" and r["eps_text"] == "8/255",
-    lambda r: r["setting"] == "white-box" and r["adv_set"] is None,
-    lambda r: r["setting"] == "transfer",
-    lambda r: r["setting"] != "clean" and r["source"] == "alexnet",
-    lambda r: r["target"] == "resnet50-ensemble",
-])
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda r: False,
+        lambda r: r["attack"] == "clean",
+        lambda r: r["attack"] == "fgsm" and r["eps_text"] == "8/255",
+        lambda r: r["setting"] == "white-box" and r["adv_set"] is None,
+        lambda r: r["setting"] == "transfer",
+        lambda r: r["setting"] != "clean" and r["source"] == "alexnet",
+        lambda r: r["target"] == "resnet50-ensemble",
+    ],
+)
 def test_missing_records_leave_no_empty_section(data, keep):
     results, per_example = data
     kept = [r for r in results["records"] if keep(r)]
@@ -610,9 +920,14 @@ def test_missing_records_leave_no_empty_section(data, keep):
 
 def test_missing_keys_arrays_and_models(data):
     results, _ = data
-    bare = {"format": 1, "models": {}, "records": [
-        {name: r[name] for name in r if not name.startswith(("mean", "median"))}
-        for r in results["records"][:20]]}
+    bare = {
+        "format": 1,
+        "models": {},
+        "records": [
+            {name: r[name] for name in r if not name.startswith(("mean", "median"))}
+            for r in results["records"][:20]
+        ],
+    }
     built = sections(bare)
     assert "Models" not in built and "How this was made" not in built
     assert markdown.render("t", [document.Section("s", b) for b in built.values()])
@@ -620,11 +935,17 @@ def test_missing_keys_arrays_and_models(data):
 
 def test_an_unknown_attack_shows_under_its_own_name():
     store = Store()
-    store.measure("resnet50", "spsa_v2", source="resnet50", setting="white-box",
-                  params={"delta": 0.01})
+    store.measure(
+        "resnet50",
+        "spsa_v2",
+        source="resnet50",
+        setting="white-box",
+        params={"delta": 0.01},
+    )
     protocol = protocol_of(_complete(store.records), None)
     assert tables.accuracy_table(_complete(store.records), protocol).header[1].text == (
-        "spsa_v2")
+        "spsa_v2"
+    )
 
 
 def test_red_flags_stand_in_the_summary(data):
@@ -637,8 +958,9 @@ def test_red_flags_stand_in_the_summary(data):
 # --- image grids -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("largest, factor", [
-    (0.0, 1), (0.8, 1), (0.3, 1), (0.07, 5), (0.01, 50), (0.05, 10)])
+@pytest.mark.parametrize(
+    "largest, factor", [(0.0, 1), (0.8, 1), (0.3, 1), (0.07, 5), (0.01, 50), (0.05, 10)]
+)
 def test_magnification_fills_the_range_without_clipping(largest, factor):
     assert grids.magnification(np.array([0.0, -largest])) == factor
 
@@ -668,29 +990,47 @@ def test_grids_of_grey_images_without_class_names():
 # --- formats and imports -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("function, value, text", [
-    (formats.percent, 0.53906, "53.9"), (formats.percent, None, "–"),
-    (formats.percent, math.nan, "–"), (formats.interval, (0.496, 0.5824), "49.6–58.2"),
-    (formats.points, 0.1234, "+12.3"), (formats.points, -0.02, "−2.0"),
-    (formats.points, -0.0001, "0.0"), (formats.p_value, 0.0004, "p < 0.001"),
-    (formats.p_value, 0.0215, "p = 0.021"), (formats.count, 23608202, "23,608,202"),
-    (formats.distance, 0.20831, "0.208"), (formats.distance, 3072.0, "3072"),
-    (formats.distance, 32.0, "32.0"), (formats.distance, 128.0, "128"),
-    (formats.seconds, 12.34, "12.3 s"), (formats.seconds, 90, "1.5 min"),
-    (formats.seconds, 7200, "2.0 h"), (formats.params, {"b": 2, "a": 1}, "a=1, b=2"),
-    (formats.listing, ["a", "b", "c"], "a, b and c"), (formats.listing, ["a"], "a"),
-])
+@pytest.mark.parametrize(
+    "function, value, text",
+    [
+        (formats.percent, 0.53906, "53.9"),
+        (formats.percent, None, "–"),
+        (formats.percent, math.nan, "–"),
+        (formats.interval, (0.496, 0.5824), "49.6–58.2"),
+        (formats.points, 0.1234, "+12.3"),
+        (formats.points, -0.02, "−2.0"),
+        (formats.points, -0.0001, "0.0"),
+        (formats.p_value, 0.0004, "p < 0.001"),
+        (formats.p_value, 0.0215, "p = 0.021"),
+        (formats.count, 23608202, "23,608,202"),
+        (formats.distance, 0.20831, "0.208"),
+        (formats.distance, 3072.0, "3072"),
+        (formats.distance, 32.0, "32.0"),
+        (formats.distance, 128.0, "128"),
+        (formats.seconds, 12.34, "12.3 s"),
+        (formats.seconds, 90, "1.5 min"),
+        (formats.seconds, 7200, "2.0 h"),
+        (formats.params, {"b": 2, "a": 1}, "a=1, b=2"),
+        (formats.listing, ["a", "b", "c"], "a, b and c"),
+        (formats.listing, ["a"], "a"),
+    ],
+)
 def test_formats(function, value, text):
     assert function(value) == text
 
 
 def test_reporting_imports_no_tensorflow():
-    program = ("import sys, tf_advdefense.reporting\n"
-               "print([m for m in sys.modules if m.split('.')[0] in"
-               " ('tensorflow', 'keras') or m == 'matplotlib.pyplot'])")
+    program = (
+        "import sys, tf_advdefense.reporting\n"
+        "print([m for m in sys.modules if m.split('.')[0] in"
+        " ('tensorflow', 'keras') or m == 'matplotlib.pyplot'])"
+    )
     ran = subprocess.run(
-        [sys.executable, "-c", program], text=True, capture_output=True,
-        cwd=pathlib.Path(__file__).parents[1])
+        [sys.executable, "-c", program],
+        text=True,
+        capture_output=True,
+        cwd=pathlib.Path(__file__).parents[1],
+    )
     assert ran.stdout.strip() == "[]", ran.stderr
 
 
@@ -702,13 +1042,18 @@ def test_red_flags_come_first_in_the_terminal(data):
 
 def test_terminal_tables_have_every_cell_of_figure_4(data):
     results, _ = data
-    blocks = dict(block.split("\n", 1)
-                  for block in render_tables(results).split("\n\n"))
+    blocks = dict(
+        block.split("\n", 1) for block in render_tables(results).split("\n\n")
+    )
     for protocol in protocols.protocols(results):
-        rows = {line.split()[0]: line
-                for line in blocks[protocol.title.replace("`", "")].splitlines()}
+        rows = {
+            line.split()[0]: line
+            for line in blocks[protocol.title.replace("`", "")].splitlines()
+        }
         for (model, condition), record in protocol.cells.items():
             mark = "*" if protocol.is_own(model, condition) else ""
             interval = formats.interval(record["interval"])
-            assert f" {formats.percent(record['accuracy'])}{mark} ({interval})" in (
-                rows[model])
+            assert (
+                f" {formats.percent(record['accuracy'])}{mark} ({interval})"
+                in (rows[model])
+            )

@@ -141,9 +141,7 @@ def test_few_features_fool(model, targeted, theta):
     assert np.max(changed(adv, images)) < SIZE / 2
     direction = (adv.numpy() - images) * theta
     assert np.all(direction >= 0)
-    np.testing.assert_array_equal(
-        adv.numpy()[direction > 0], 1.0 if theta > 0 else 0.0
-    )
+    np.testing.assert_array_equal(adv.numpy()[direction > 0], 1.0 if theta > 0 else 0.0)
 
 
 @pytest.mark.parametrize("gamma", [0.04, 0.1, 0.3])

@@ -10,8 +10,14 @@ from tf_advdefense.attacks import spsa as module
 from tf_advdefense.attacks.spsa import spsa
 
 SETTINGS = {
-    "norm": np.inf, "eps": 1.0, "delta": 0.01, "spsa_samples": 128, "spsa_iters": 1,
-    "targeted": False, "clip_min": 0.0, "clip_max": 1.0,
+    "norm": np.inf,
+    "eps": 1.0,
+    "delta": 0.01,
+    "spsa_samples": 128,
+    "spsa_iters": 1,
+    "targeted": False,
+    "clip_min": 0.0,
+    "clip_max": 1.0,
 }
 
 
@@ -93,9 +99,7 @@ def test_attack_strength_is_that_of_cleverhans(norm):
 def test_random_labels_of_ten_images_are_left():
     images = simple_images()[:10]
     labels = np.random.default_rng(3).integers(2, size=10)
-    adv = spsa(
-        simple_model, images, labels.astype(np.int32), eps=0.5, spsa_samples=64
-    )
+    adv = spsa(simple_model, images, labels.astype(np.int32), eps=0.5, spsa_samples=64)
     assert np.mean(classes(adv) == labels) < 0.5
     one = spsa(simple_model, images[:1], labels[:1], eps=0.5, spsa_samples=64)
     np.testing.assert_allclose(one, adv[:1], atol=1e-5)

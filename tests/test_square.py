@@ -45,9 +45,7 @@ def length(eta, norm):
     return np.linalg.norm(np.reshape(eta, (len(eta), -1)), norm, axis=1)
 
 
-GOLDEN_SETTINGS = [
-    "linf", "linf_rescaled", "linf_restarts", "l2", "l2_small_windows"
-]
+GOLDEN_SETTINGS = ["linf", "linf_rescaled", "linf_restarts", "l2", "l2_small_windows"]
 
 
 def test_every_golden_setting_is_checked(golden):

@@ -124,8 +124,12 @@ def hand_written_step(model, batch, velocities, rate, decay):
 
 def mixed_batches(sets, epochs=1, first=0):
     return pipeline.training_batches(
-        make_split(BATCH * STEPS + 1), batch_size=BATCH, epochs=epochs, seed=0,
-        initial_epoch=first, adv_fraction=0.25,
+        make_split(BATCH * STEPS + 1),
+        batch_size=BATCH,
+        epochs=epochs,
+        seed=0,
+        initial_epoch=first,
+        adv_fraction=0.25,
         adversarial=lambda epoch: [
             (1, adversarial_sets.stream(s, seed=0, epoch=epoch)) for s in sets
         ],
@@ -188,9 +192,15 @@ def run(directory, sets, validation, schedule, seed=0, stop_after=None, **option
             raise KeyboardInterrupt
 
     history = training.train(
-        trainer, lambda first: mixed_batches(sets, 4, first), epochs=4,
-        steps_per_epoch=STEPS, validation=validation, directory=directory, resume=True,
-        plateau=plateau if schedule == "plateau" else None, on_epoch=on_epoch,
+        trainer,
+        lambda first: mixed_batches(sets, 4, first),
+        epochs=4,
+        steps_per_epoch=STEPS,
+        validation=validation,
+        directory=directory,
+        resume=True,
+        plateau=plateau if schedule == "plateau" else None,
+        on_epoch=on_epoch,
     )
     return trainer, history
 
@@ -222,14 +232,23 @@ def test_resumed_equals_uninterrupted(
 def test_history_on_disk_is_the_one_returned(validation, tmp_path):
     trainer = make_trainer(make_linear())
     history = training.train(
-        trainer, constant_batches([1, 1]), steps_per_epoch=1, epochs=2,
-        validation=validation, directory=tmp_path,
+        trainer,
+        constant_batches([1, 1]),
+        steps_per_epoch=1,
+        epochs=2,
+        validation=validation,
+        directory=tmp_path,
     )
     with open(tmp_path / "history.csv", newline="") as file:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
     assert rows == history and [row["epoch"] for row in rows] == [1, 2]
     assert rows[0].keys() == {
-        "epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"
+        "epoch",
+        "learning_rate",
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
     }
     assert list((tmp_path / "logs").rglob("events*"))
 
@@ -260,8 +279,14 @@ def test_the_first_best_epoch_wins(validation, tmp_path):
 
     def train(**options):
         return training.train(
-            trainer, constant_batches([1] * 4 + [-1] * 4), steps_per_epoch=1, epochs=8,
-            validation=validation, directory=tmp_path, on_epoch=on_epoch, **options,
+            trainer,
+            constant_batches([1] * 4 + [-1] * 4),
+            steps_per_epoch=1,
+            epochs=8,
+            validation=validation,
+            directory=tmp_path,
+            on_epoch=on_epoch,
+            **options,
         )
 
     history = train()
@@ -280,8 +305,12 @@ def test_the_first_best_epoch_wins(validation, tmp_path):
 def test_a_loss_that_is_not_finite_ends_in_one_line(validation, tmp_path):
     with pytest.raises(ValueError, match="finite loss. Received: nan in epoch 2") as e:
         training.train(
-            make_trainer(make_linear()), constant_batches([1, np.nan, 1]), epochs=3,
-            steps_per_epoch=1, validation=validation, directory=tmp_path,
+            make_trainer(make_linear()),
+            constant_batches([1, np.nan, 1]),
+            epochs=3,
+            steps_per_epoch=1,
+            validation=validation,
+            directory=tmp_path,
         )
     assert "\n" not in str(e.value) and "--learning_rate" in str(e.value)
     trainer = make_trainer(make_linear(seed=5))
@@ -302,8 +331,12 @@ def test_mixed_precision_trains(monkeypatch, tmp_path, validation):
         model = build_model("small_resnet", SHAPE, 3, width=4)
         trainer = make_trainer(model)
         history = training.train(
-            trainer, constant_batches([1] * 8), steps_per_epoch=1, epochs=8,
-            validation=validation, directory=tmp_path,
+            trainer,
+            constant_batches([1] * 8),
+            steps_per_epoch=1,
+            epochs=8,
+            validation=validation,
+            directory=tmp_path,
         )
     finally:
         keras.mixed_precision.set_dtype_policy(before)
@@ -342,8 +375,11 @@ print(json.dumps([replicas, *ends]))
 def test_two_mirrored_devices_train_as_one(tmp_path):
     root = pathlib.Path(__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, "-c", MIRRORED, str(tmp_path)], cwd=root, text=True,
-        capture_output=True, timeout=300,
+        [sys.executable, "-c", MIRRORED, str(tmp_path)],
+        cwd=root,
+        text=True,
+        capture_output=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     replicas, single, mirrored = json.loads(done.stdout.splitlines()[-1])

@@ -1,15 +1,15 @@
 """How easily is an image classifier fooled, and which defence really helps?
 
-    models       Keras classifiers from images in [0, 1] to logits
-    datasets     TFDS data sets, image folders and the embedded `digits`
-    attacks      CleverHans' attacks, and those it lacks, behind one signature
-    defenses     which loss on which images
-    training     `AdversarialTrainer`: the only training step in the package
-    evaluation   per-example correctness under attack, with intervals
-    diagnostics  red flags of broken set-ups and of gradient masking
-    reporting    results to tables, figures and HTML
-    artifacts    runs, adversarial sets and results on disk; SavedModel
-    distribution the one place that knows tf.distribute
+models       Keras classifiers from images in [0, 1] to logits
+datasets     TFDS data sets, image folders and the embedded `digits`
+attacks      CleverHans' attacks, and those it lacks, behind one signature
+defenses     which loss on which images
+training     `AdversarialTrainer`: the only training step in the package
+evaluation   per-example correctness under attack, with intervals
+diagnostics  red flags of broken set-ups and of gradient masking
+reporting    results to tables, figures and HTML
+artifacts    runs, adversarial sets and results on disk; SavedModel
+distribution the one place that knows tf.distribute
 """
 
 import os

@@ -46,14 +46,21 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError(
                 f"Training must keep a finite loss. Received: {logs['loss']} in epoch "
                 f"{epoch + 1}. Start again with a lower --learning_rate and "
-                "--overwrite.")
+                "--overwrite."
+            )
         rate = float(keras.ops.convert_to_numpy(self._trainer.optimizer.learning_rate))
         better = all(logs[self.score] > row[self.score] for row in self.history)
-        self.history.append({"epoch": epoch + 1, "learning_rate": rate,
-                             **{key: float(value) for key, value in logs.items()}})
+        self.history.append(
+            {
+                "epoch": epoch + 1,
+                "learning_rate": rate,
+                **{key: float(value) for key, value in logs.items()},
+            }
+        )
         if self._plateau is not None:
             self._trainer.optimizer.learning_rate.assign(
-                rate * self._plateau.factor(float(logs["loss"])))
+                rate * self._plateau.factor(float(logs["loss"]))
+            )
         # The best weights first: a stop between the two writes only repeats an epoch.
         if better:
             self._write("best", {"classifier": self._trainer.classifier.variables})
@@ -77,13 +84,16 @@ class Checkpoint(keras.callbacks.Callback):
         self._read("best", {"classifier": self._trainer.classifier.variables})
 
     def _variables(self):
-        return {"classifier": self._trainer.classifier.variables,
-                "optimizer": self._trainer.optimizer.variables,
-                "defense": getattr(self._trainer.defense, "variables", ())}
+        return {
+            "classifier": self._trainer.classifier.variables,
+            "optimizer": self._trainer.optimizer.variables,
+            "defense": getattr(self._trainer.defense, "variables", ()),
+        }
 
     def _meta(self):
-        return json.dumps({"history": self.history,
-                           "plateau": self._plateau and self._plateau.state})
+        return json.dumps(
+            {"history": self.history, "plateau": self._plateau and self._plateau.state}
+        )
 
     def _csv(self):
         text = io.StringIO()
@@ -93,9 +103,11 @@ class Checkpoint(keras.callbacks.Callback):
         return text.getvalue().encode()
 
     def _write(self, name, groups, meta=""):
-        arrays = {f"{group}/{i}": np.asarray(variable)
-                  for group, variables in groups.items()
-                  for i, variable in enumerate(variables)}
+        arrays = {
+            f"{group}/{i}": np.asarray(variable)
+            for group, variables in groups.items()
+            for i, variable in enumerate(variables)
+        }
         data = io.BytesIO()
         np.savez(data, meta=np.array(meta), **arrays)
         (self._directory / "checkpoints").mkdir(parents=True, exist_ok=True)

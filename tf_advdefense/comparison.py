@@ -61,15 +61,25 @@ class Measurement:
     @property
     def title(self):
         """`fgsm 8/255 on resnet50`, for whoever waits for it."""
-        what = [self.record["attack"], self.record["eps_text"], "on", self.target.name,
-                "(oblivious)" * (self.record["setting"] == "oblivious")]
+        what = [
+            self.record["attack"],
+            self.record["eps_text"],
+            "on",
+            self.target.name,
+            "(oblivious)" * (self.record["setting"] == "oblivious"),
+        ]
         return " ".join(filter(None, what))
 
     @property
     def key(self):
         text = json.dumps(self.identity, sort_keys=True, default=str)
-        what = [self.target.name, self.record["attack"], self.record["eps_text"],
-                self.record["source"], self.record["setting"]]
+        what = [
+            self.target.name,
+            self.record["attack"],
+            self.record["eps_text"],
+            self.record["source"],
+            self.record["setting"],
+        ]
         readable = "-".join(str(w).replace("/", "_") for w in what if w)
         return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -85,14 +95,21 @@ class Measurement:
         if self.adv_set is not None:
             examples = adversarial_sets.read_arrays(self.adv_set)
             fields, arrays = evaluation.on_set(
-                model, examples, clean_images(data, self.adv_set, examples), batch_size)
+                model, examples, clean_images(data, self.adv_set, examples), batch_size
+            )
         elif self.attack is not None:
             attacked = attacked_view(
-                self.record["setting"], model, self.target.temperature)
+                self.record["setting"], model, self.target.temperature
+            )
             fields, arrays = evaluation.under_attack(
-                model, self.attack, data.test.take(self.num_examples), batch_size,
-                seed=self.identity["seed"], progress=progress,
-                attacked=None if attacked is model else attacked)
+                model,
+                self.attack,
+                data.test.take(self.num_examples),
+                batch_size,
+                seed=self.identity["seed"],
+                progress=progress,
+                attacked=None if attacked is model else attacked,
+            )
         else:
             fields, arrays = evaluation.on_clean(model, data.test, batch_size)
         record = {"key": self.key, **self.record, **fields}
@@ -128,8 +145,9 @@ def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0)
         measurements.append(_clean(target, data))
         measurements += [_on_set(target, adv_set) for adv_set in sets]
         for eps_text, attack in attacks:
-            count = min(len(data.test),
-                        num_examples if max(attack.passes) <= CHEAP else few)
+            count = min(
+                len(data.test), num_examples if max(attack.passes) <= CHEAP else few
+            )
             arguments = target, eps_text, attack, data, batch_size, seed, count
             if not any(_covers(s.config, target, attack, count) for s in sets):
                 measurements.append(_live("white-box", *arguments))
@@ -144,18 +162,23 @@ CHEAP = 150  # Forward or backward passes per image.
 def _covers(config, target, attack, count):
     """Whether a set is the very white-box attack, on as many images or more."""
     request = config["request"]
-    return (request["source_sha256"] == target.sha256
-            and request["attack"] == attack.name
-            and request["params"] == json_hyper(attack)
-            and request["labels"] == "true" and not request["targeted"]
-            and request["store"] == "float32"  # rounded images are weaker
-            and request["num_examples"] >= count)
+    return (
+        request["source_sha256"] == target.sha256
+        and request["attack"] == attack.name
+        and request["params"] == json_hyper(attack)
+        and request["labels"] == "true"
+        and not request["targeted"]
+        and request["store"] == "float32"  # rounded images are weaker
+        and request["num_examples"] >= count
+    )
 
 
 def _clean(target, data):
     return _measurement(
-        target, {"attack": "clean", "setting": "clean", "num_examples": len(data.test)},
-        identity={"dataset": data.fingerprint})
+        target,
+        {"attack": "clean", "setting": "clean", "num_examples": len(data.test)},
+        identity={"dataset": data.fingerprint},
+    )
 
 
 def _on_set(target, adv_set):
@@ -164,37 +187,64 @@ def _on_set(target, adv_set):
     own = request["source_sha256"] == target.sha256
     known = {key: request[key] for key in ("attack", "norm", "kind")}
     # A targeted attack is another attack: it gets a column of its own.
-    params = {**request["params"],
-              **({"target": request["target"]} if request["targeted"] else {})}
+    params = {
+        **request["params"],
+        **({"target": request["target"]} if request["targeted"] else {}),
+    }
     return _measurement(
-        target, {
-            **known, "params": params, "source": request["source"],
-            "adv_set": adv_set.name, "setting": "white-box" if own else "transfer",
-            "eps": request["params"].get("eps"), "eps_text": request["eps_text"],
-            "num_examples": config["num_examples"]},
-        adv_set=adv_set, identity={"files": config["files"]})
+        target,
+        {
+            **known,
+            "params": params,
+            "source": request["source"],
+            "adv_set": adv_set.name,
+            "setting": "white-box" if own else "transfer",
+            "eps": request["params"].get("eps"),
+            "eps_text": request["eps_text"],
+            "num_examples": config["num_examples"],
+        },
+        adv_set=adv_set,
+        identity={"files": config["files"]},
+    )
 
 
 def _live(setting, target, eps_text, attack, data, batch_size, seed, num_examples):
     return _measurement(
-        target, {
-            "source": target.name, "attack": attack.name, "setting": setting,
-            "norm": norm_text(attack.norm), "kind": attack.kind,
-            "eps": attack.hyper.get("eps"), "eps_text": eps_text,
-            "params": json_hyper(attack), "num_examples": num_examples},
-        attack=attack, identity={
-            "dataset": data.fingerprint, "params": json_hyper(attack),
-            "num_examples": num_examples, "batch_size": batch_size, "seed": seed,
-            **({} if target.temperature == 1 else {
-                "temperature": target.temperature})})
+        target,
+        {
+            "source": target.name,
+            "attack": attack.name,
+            "setting": setting,
+            "norm": norm_text(attack.norm),
+            "kind": attack.kind,
+            "eps": attack.hyper.get("eps"),
+            "eps_text": eps_text,
+            "params": json_hyper(attack),
+            "num_examples": num_examples,
+        },
+        attack=attack,
+        identity={
+            "dataset": data.fingerprint,
+            "params": json_hyper(attack),
+            "num_examples": num_examples,
+            "batch_size": batch_size,
+            "seed": seed,
+            **({} if target.temperature == 1 else {"temperature": target.temperature}),
+        },
+    )
 
 
 def _measurement(target, record, *, identity, attack=None, adv_set=None):
     unknown = dict.fromkeys(
-        ("source", "norm", "kind", "eps", "eps_text", "adv_set"), None)
+        ("source", "norm", "kind", "eps", "eps_text", "adv_set"), None
+    )
     return Measurement(
-        target, {"target": target.name, **unknown, "params": {}, **record}, attack,
-        adv_set, {"target": target.sha256, "format": results.FORMAT, **identity})
+        target,
+        {"target": target.name, **unknown, "params": {}, **record},
+        attack,
+        adv_set,
+        {"target": target.sha256, "format": results.FORMAT, **identity},
+    )
 
 
 def norm_text(norm):
@@ -204,8 +254,10 @@ def norm_text(norm):
 
 def json_hyper(attack):
     """An attack's hyperparameters as JSON has them."""
-    return {name: norm_text(value) if name == "norm" else value
-            for name, value in attack.hyper.items()}
+    return {
+        name: norm_text(value) if name == "norm" else value
+        for name, value in attack.hyper.items()
+    }
 
 
 def roles(models, sources):
@@ -222,8 +274,11 @@ def roles(models, sources):
     """
     defended = {m["model"] for m in models.values() if m["defense"] != "none"}
     compared = defended or {m["model"] for m in models.values()}
-    same = [name for name, m in models.items()
-            if m["defense"] == "none" and m["model"] in compared]
+    same = [
+        name
+        for name, m in models.items()
+        if m["defense"] == "none" and m["model"] in compared
+    ]
     attacked = set(same) & set(sources) or set(same[:1])
 
     def role(name):

@@ -35,25 +35,30 @@ def check_classifier(model, data, name):
     """
     shape = tuple(model.input_shape[1:])
     if any(s is not None and s != d for s, d in zip(shape, data.image_shape)) or (
-            len(shape) != 3):
+        len(shape) != 3
+    ):
         raise ValueError(
             f"A model must take the data set's images. Received: {name} takes "
             f"{list(shape)}, {data.name} has {list(data.image_shape)}. Choose its "
-            "--dataset, or resize with --image_size.")
+            "--dataset, or resize with --image_size."
+        )
     images = engine.as_float(data.test.images[:_SAMPLE])
     logits = _logits(model, images)
     if logits.ndim != 2 or logits.shape[1] != data.num_classes:
         raise ValueError(
             f"A model must have one logit per class. Received: {name} returns "
             f"{list(logits.shape)} for {len(images)} images, {data.name} has "
-            f"{data.num_classes} classes. Choose the --dataset it was trained on.")
+            f"{data.num_classes} classes. Choose the --dataset it was trained on."
+        )
     if not np.isfinite(logits).all():
         raise ValueError(
-            f"Logits must be finite. Received: NaN or infinity from {name}.")
+            f"Logits must be finite. Received: NaN or infinity from {name}."
+        )
     if logits.min() >= 0 and np.allclose(logits.sum(1), 1, atol=1e-5):
         raise ValueError(
             f"A model must return logits. Received: {name} returns probabilities, "
-            "whose gradients vanish. Remove its softmax, or save the model up to it.")
+            "whose gradients vanish. Remove its softmax, or save the model up to it."
+        )
     _check_batch_independence(model, images, logits, name)
 
 
@@ -64,7 +69,8 @@ def _check_batch_independence(model, images, logits, name):
         raise ValueError(
             f"An image's logits must not depend on its batch. Received: {name} differs "
             f"by {difference:.1g} (relative) between one image alone and in a batch. "
-            "BatchNorm in training mode, or randomness, would do that.")
+            "BatchNorm in training mode, or randomness, would do that."
+        )
 
 
 def _logits(model, images):
@@ -82,22 +88,36 @@ def red_flags(results, per_example):
     """
     attacked = [r for r in results["records"] if r["attack"] != "clean"]
     classes = len(results["dataset"]["class_names"])
-    found = [flag for record in results["records"] if record["attack"] == "clean"
-             for flag in _of_clean(record, classes)]
+    found = [
+        flag
+        for record in results["records"]
+        if record["attack"] == "clean"
+        for flag in _of_clean(record, classes)
+    ]
     found += [flag for record in attacked for flag in _of_record(record)]
-    return (found + _not_monotone(attacked)
-            + _transfer_beats_white_box(attacked, per_example))
+    return (
+        found
+        + _not_monotone(attacked)
+        + _transfer_beats_white_box(attacked, per_example)
+    )
 
 
 def _of_clean(record, classes):
     if is_at_chance(record["correct"], record["num_examples"], classes):
-        yield _flag("accuracy at chance", record["target"], (
-            f"{100 * record['accuracy']:.1f} % of {record['num_examples']} clean images "
-            f"with {classes} classes: {CHANCE} No number of this model means anything"))
+        yield _flag(
+            "accuracy at chance",
+            record["target"],
+            (
+                f"{100 * record['accuracy']:.1f} % of {record['num_examples']} clean images "
+                f"with {classes} classes: {CHANCE} No number of this model means anything"
+            ),
+        )
 
 
-CHANCE = ("the model is untrained, its classes are in another order, or it takes images "
-          "of another range than [0, 1], such as [0, 255].")
+CHANCE = (
+    "the model is untrained, its classes are in another order, or it takes images "
+    "of another range than [0, 1], such as [0, 255]."
+)
 
 
 def is_at_chance(correct, total, classes):
@@ -110,18 +130,25 @@ def _of_record(record):
     if record["setting"] != "white-box":
         return
     if record["kind"] == "minimal-norm" and record["correct"] and not _bounded(record):
-        yield _flag("unbounded attack fails", where,
-                    f"{record['correct']} images are never fooled by an attack without "
-                    "a bound: its iterations may be too few, the model random or its "
-                    "gradients masked")
+        yield _flag(
+            "unbounded attack fails",
+            where,
+            f"{record['correct']} images are never fooled by an attack without "
+            "a bound: its iterations may be too few, the model random or its "
+            "gradients masked",
+        )
     if record["fooled"] == 0 and record["clean_correct"] and record["eps"]:
-        yield _flag("attack without effect", where,
-                    f"no image is fooled at eps {record['eps_text']}")
+        yield _flag(
+            "attack without effect",
+            where,
+            f"no image is fooled at eps {record['eps_text']}",
+        )
 
 
 def _bounded(record):
-    return any(record["params"].get(name, value) != value
-               for name, value in _UNBOUNDED.items())
+    return any(
+        record["params"].get(name, value) != value for name, value in _UNBOUNDED.items()
+    )
 
 
 def _not_monotone(records):
@@ -129,8 +156,13 @@ def _not_monotone(records):
     series = {}
     for record in records:
         if record["eps"] is not None:
-            key = (record["target"], record["source"], record["attack"],
-                   record["setting"], record["num_examples"])
+            key = (
+                record["target"],
+                record["source"],
+                record["attack"],
+                record["setting"],
+                record["num_examples"],
+            )
             series.setdefault(key, []).append(record)
     return [flag for key, points in series.items() for flag in _rises(key, points)]
 
@@ -141,16 +173,21 @@ def _rises(key, points):
     for low, high in zip(points, points[1:]):
         if high["accuracy"] > low["accuracy"] + _SLACK:
             yield _flag(
-                "accuracy grows with eps", f"{attack} of {source} on {target}",
+                "accuracy grows with eps",
+                f"{attack} of {source} on {target}",
                 f"{100 * low['accuracy']:.1f} % at eps {low['eps_text']}, "
                 f"{100 * high['accuracy']:.1f} % at {high['eps_text']}, although the "
-                "larger ball holds the smaller one")
+                "larger ball holds the smaller one",
+            )
 
 
 def _transfer_beats_white_box(records, per_example):
     """Images that another model's examples fool, but not the model's own attack."""
-    own = {(r["target"], r["attack"], r["eps"]): r for r in records
-           if r["setting"] == "white-box"}
+    own = {
+        (r["target"], r["attack"], r["eps"]): r
+        for r in records
+        if r["setting"] == "white-box"
+    }
     found = []
     for record in records:
         white_box = own.get((record["target"], record["attack"], record["eps"]))
@@ -160,17 +197,22 @@ def _transfer_beats_white_box(records, per_example):
         shared = {i: ok for i, ok in _ok(per_example, record).items() if resists.get(i)}
         beaten = list(shared.values()).count(False)
         if beaten > max(1, 0.01 * record["num_examples"]):
-            found.append(_flag(
-                "transfer beats white-box", f"{record['attack']} on {record['target']}",
-                f"{beaten} of {len(shared)} images that resist the model's own attack "
-                f"fall to examples of {record['source']}"))
+            found.append(
+                _flag(
+                    "transfer beats white-box",
+                    f"{record['attack']} on {record['target']}",
+                    f"{beaten} of {len(shared)} images that resist the model's own attack "
+                    f"fall to examples of {record['source']}",
+                )
+            )
     return found
 
 
 def _ok(per_example, record):
     key = record["key"]
-    return dict(zip(per_example[f"{key}/index"].tolist(),
-                    per_example[f"{key}/ok"].tolist()))
+    return dict(
+        zip(per_example[f"{key}/index"].tolist(), per_example[f"{key}/ok"].tolist())
+    )
 
 
 def _flag(flag, where, detail):

@@ -19,7 +19,8 @@ def set_up(mixed_precision=False):
         tf.config.experimental.set_memory_growth(gpu, True)
     if mixed_precision:
         keras.mixed_precision.set_global_policy(
-            "mixed_float16" if gpus else "mixed_bfloat16")
+            "mixed_float16" if gpus else "mixed_bfloat16"
+        )
 
 
 def scope(name):
@@ -29,8 +30,9 @@ def scope(name):
     are those of the share.
     """
     if name not in STRATEGIES:
-        raise ValueError(f"Unknown distribution '{name}'. Known: "
-                         f"{', '.join(STRATEGIES)}.")
+        raise ValueError(
+            f"Unknown distribution '{name}'. Known: {', '.join(STRATEGIES)}."
+        )
     if name == "none":
         return contextlib.nullcontext()
     return tf.distribute.MirroredStrategy().scope()

@@ -43,11 +43,16 @@ def _least_likely(model_fn, images):
 
 def _in_batches(function, model, images, batch_size):
     model_fn = served(model)
-    batches = (engine.as_float(images[start:start + batch_size])
-               for start in range(0, len(images), batch_size))
-    return np.concatenate([
-        function(model_fn, engine.padded(batch, batch_size)).numpy()[:len(batch)]
-        for batch in batches])
+    batches = (
+        engine.as_float(images[start : start + batch_size])
+        for start in range(0, len(images), batch_size)
+    )
+    return np.concatenate(
+        [
+            function(model_fn, engine.padded(batch, batch_size)).numpy()[: len(batch)]
+            for batch in batches
+        ]
+    )
 
 
 def measure(label, clean_prediction, prediction, distances=None):
@@ -66,21 +71,30 @@ def measure(label, clean_prediction, prediction, distances=None):
     fooled = clean_ok & ~ok
     distances = distances or {}
     fields = {
-        "num_examples": len(label), "clean_correct": int(clean_ok.sum()),
-        "correct": int(ok.sum()), "accuracy": float(ok.mean()),
+        "num_examples": len(label),
+        "clean_correct": int(clean_ok.sum()),
+        "correct": int(ok.sum()),
+        "accuracy": float(ok.mean()),
         "interval": list(wilson(int(ok.sum()), len(label))),
         "fooled": int(fooled.sum()),
         **_statistics("mean", np.mean, distances, fooled),
         **_statistics("median", np.median, distances, fooled),
     }
-    kept = {norm: np.asarray(distances[norm], np.float32)
-            for norm in ("l1", "l2", "linf") if norm in distances}
+    kept = {
+        norm: np.asarray(distances[norm], np.float32)
+        for norm in ("l1", "l2", "linf")
+        if norm in distances
+    }
     return fields, {"clean_ok": clean_ok, "ok": ok, **kept}
 
 
 def _statistics(name, function, distances, fooled):
-    return {f"{name}_{norm}": float(function(distances[norm][fooled]))
-            if norm in distances and fooled.any() else None for norm in _NORMS}
+    return {
+        f"{name}_{norm}": float(function(distances[norm][fooled]))
+        if norm in distances and fooled.any()
+        else None
+        for norm in _NORMS
+    }
 
 
 def on_clean(model, split, batch_size=128):
@@ -100,14 +114,17 @@ def on_set(model, examples, clean_images, batch_size=128):
     """
     started = time.perf_counter()
     fields, arrays = measure(
-        examples["label"], classify(model, clean_images, batch_size),
+        examples["label"],
+        classify(model, clean_images, batch_size),
         classify(model, examples["image"], batch_size),
-        {norm: examples[norm] for norm in _NORMS})
+        {norm: examples[norm] for norm in _NORMS},
+    )
     return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
 
 
-def under_attack(model, attack, split, batch_size=128, seed=0, progress=None,
-                 attacked=None):
+def under_attack(
+    model, attack, split, batch_size=128, seed=0, progress=None, attacked=None
+):
     """White-box accuracy: `attack` on the model itself, leaving the true labels.
 
     Args:
@@ -118,14 +135,24 @@ def under_attack(model, attack, split, batch_size=128, seed=0, progress=None,
     """
     started = time.perf_counter()
     examples = engine.craft(
-        attacked or model, attack, split.images, split.labels, split.index,
-        batch_size=batch_size, seed=seed, progress=progress)
+        attacked or model,
+        attack,
+        split.images,
+        split.labels,
+        split.index,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+    )
     if attacked is not None:
         examples["clean_prediction"] = classify(model, split.images, batch_size)
         examples["prediction"] = classify(model, examples["image"], batch_size)
     fields, arrays = measure(
-        examples["label"], examples["clean_prediction"], examples["prediction"],
-        {norm: examples[norm] for norm in _NORMS})
+        examples["label"],
+        examples["clean_prediction"],
+        examples["prediction"],
+        {norm: examples[norm] for norm in _NORMS},
+    )
     passes = {key: float(examples[key].mean()) for key in ("forwards", "backwards")}
     return _timed({**fields, **passes}, started), {**arrays, "index": split.index}
 

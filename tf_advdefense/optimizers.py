@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules, and each model's defaults.
 
-    settings = {**DEFAULTS["resnet50"], "epochs": 6}
-    optimizer = make_optimizer(model, steps=6 * 351, **settings)
+settings = {**DEFAULTS["resnet50"], "epochs": 6}
+optimizer = make_optimizer(model, steps=6 * 351, **settings)
 """
 
 import math
@@ -13,17 +13,42 @@ import keras
 # initialisation Adam was at 51 % test accuracy after 240 steps, where SGD at 0.03
 # (the best rate tried) was at 35 %.
 DEFAULTS = {
-    "resnet50": dict(optimizer="adam", learning_rate=1e-3, weight_decay=0.0,
-                     schedule="onecycle", epochs=30),
-    "resnet50_cifar": dict(optimizer="sgd", learning_rate=0.1, weight_decay=5e-4,
-                           schedule="onecycle", epochs=30),
-    "alexnet": dict(optimizer="adam", learning_rate=5e-4, weight_decay=0.0,
-                    schedule="onecycle", epochs=15),
-    "small_resnet": dict(optimizer="sgd", learning_rate=0.1, weight_decay=5e-4,
-                         schedule="onecycle", epochs=12),
+    "resnet50": dict(
+        optimizer="adam",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        schedule="onecycle",
+        epochs=30,
+    ),
+    "resnet50_cifar": dict(
+        optimizer="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        schedule="onecycle",
+        epochs=30,
+    ),
+    "alexnet": dict(
+        optimizer="adam",
+        learning_rate=5e-4,
+        weight_decay=0.0,
+        schedule="onecycle",
+        epochs=15,
+    ),
+    "small_resnet": dict(
+        optimizer="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        schedule="onecycle",
+        epochs=12,
+    ),
 }
-OTHER_MODELS = dict(optimizer="adam", learning_rate=1e-3, weight_decay=0.0,
-                    schedule="onecycle", epochs=30)
+OTHER_MODELS = dict(
+    optimizer="adam",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="onecycle",
+    epochs=30,
+)
 
 _MOMENTUM = 0.9
 _WARM_UP = 0.2  # Share of a one-cycle run that climbs to the peak.
@@ -42,7 +67,8 @@ def _onecycle(peak, steps):
     """Linear climb over a fifth of the run, then cosine to zero (after Smith 2018)."""
     climb = max(1, round(_WARM_UP * steps))
     return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - climb), warmup_target=peak, warmup_steps=climb)
+        0.0, max(1, steps - climb), warmup_target=peak, warmup_steps=climb
+    )
 
 
 @keras.saving.register_keras_serializable("tf_advdefense")
@@ -63,16 +89,24 @@ class _Triangle(keras.optimizers.schedules.LearningRateSchedule):
 
 # Functions of (peak rate, total steps). `plateau` starts constant and is lowered
 # by `Plateau` at the end of epochs.
-SCHEDULES = {"onecycle": _onecycle, "cosine": _cosine, "plateau": _constant,
-             "constant": _constant, "cyclic": _Triangle}
+SCHEDULES = {
+    "onecycle": _onecycle,
+    "cosine": _cosine,
+    "plateau": _constant,
+    "constant": _constant,
+    "cyclic": _Triangle,
+}
 
 
 def _sgd(rate, weight_decay):
     # Keras decays weights outside the momentum (w -= rate * decay * w); published
     # coefficients run through it, which multiplies them by 1 / (1 - momentum).
     return keras.optimizers.SGD(
-        rate, momentum=_MOMENTUM, nesterov=True,
-        weight_decay=weight_decay / (1 - _MOMENTUM) or None)
+        rate,
+        momentum=_MOMENTUM,
+        nesterov=True,
+        weight_decay=weight_decay / (1 - _MOMENTUM) or None,
+    )
 
 
 def _adam(rate, weight_decay):
@@ -102,16 +136,21 @@ def make_optimizer(model, *, optimizer, learning_rate, schedule, weight_decay, s
         if value not in known:
             raise ValueError(f"Unknown '{value}'. Known: {', '.join(known)}.")
     if not 0 < learning_rate < math.inf:
-        raise ValueError("`learning_rate` must be positive. Received: "
-                         f"learning_rate={learning_rate}")
+        raise ValueError(
+            f"`learning_rate` must be positive. Received: learning_rate={learning_rate}"
+        )
     if not 0 <= weight_decay < math.inf:
-        raise ValueError("`weight_decay` must not be negative. Received: "
-                         f"weight_decay={weight_decay}")
-    result = OPTIMIZERS[optimizer](SCHEDULES[schedule](learning_rate, steps),
-                                   weight_decay)
+        raise ValueError(
+            "`weight_decay` must not be negative. Received: "
+            f"weight_decay={weight_decay}"
+        )
+    result = OPTIMIZERS[optimizer](
+        SCHEDULES[schedule](learning_rate, steps), weight_decay
+    )
     if weight_decay:
         result.exclude_from_weight_decay(
-            var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
+            var_list=[v for v in model.trainable_variables if len(v.shape) < 2]
+        )
     if keras.mixed_precision.global_policy().compute_dtype == "float16":
         result = keras.mixed_precision.LossScaleOptimizer(result)
     result.build(model.trainable_variables)

@@ -64,8 +64,9 @@ class AdversarialTrainer(keras.Model):
     def test_step(self, batch):
         """Clean loss and accuracy, in inference mode."""
         logits = self.classifier(batch["image"], training=False)
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-            batch["label"], logits))
+        loss = tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], logits)
+        )
         return self._update(loss, batch["label"], logits)
 
     def _update(self, loss, labels, logits):
@@ -74,8 +75,19 @@ class AdversarialTrainer(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
 
-def train(trainer, batches, *, steps_per_epoch, epochs, validation, directory,
-          plateau=None, resume=False, on_epoch=None, robust_validation=None):
+def train(
+    trainer,
+    batches,
+    *,
+    steps_per_epoch,
+    epochs,
+    validation,
+    directory,
+    plateau=None,
+    resume=False,
+    on_epoch=None,
+    robust_validation=None,
+):
     """Fit a compiled trainer, with checkpoints, logs and the best epoch at the end.
 
     Args:
@@ -106,13 +118,20 @@ def train(trainer, batches, *, steps_per_epoch, epochs, validation, directory,
     first = checkpoint.restore() if resume else 0
     if first < epochs:
         trainer.fit(
-            untuned(batches(first)), validation_data=untuned(validation),
-            initial_epoch=first, epochs=epochs, steps_per_epoch=steps_per_epoch,
-            shuffle=False, verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[*scoring, checkpoint,
-                       _CostNotice((epochs - first) * steps_per_epoch),
-                       keras.callbacks.TensorBoard(
-                           str(directory / "logs"), write_graph=False)])
+            untuned(batches(first)),
+            validation_data=untuned(validation),
+            initial_epoch=first,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[
+                *scoring,
+                checkpoint,
+                _CostNotice((epochs - first) * steps_per_epoch),
+                keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
+            ],
+        )
     checkpoint.restore_best()
     return checkpoint.history
 
@@ -143,22 +162,36 @@ class _CostNotice(keras.callbacks.Callback):
             self._started = time.perf_counter()
         elif self._done == self._UNTIMED + self._TIMED:
             seconds = (time.perf_counter() - self._started) / self._TIMED
-            print(f"About {self._steps * seconds / 60:.0f} min for {self._steps} steps "
-                  "and the validations; interrupt it at will, --resume goes on.",
-                  flush=True)
+            print(
+                f"About {self._steps * seconds / 60:.0f} min for {self._steps} steps "
+                "and the validations; interrupt it at will, --resume goes on.",
+                flush=True,
+            )
 
 
 def validation_batches(split, batch_size=500):
     """Clean batches of a `Split` for `fit`'s validation."""
     batches = tf.data.Dataset.from_tensor_slices(
-        {"image": split.images, "label": split.labels}).batch(batch_size)
-    return batches.map(lambda b: {"image": tf.cast(b["image"], tf.float32) / 255.0,
-                                  "label": b["label"]})
+        {"image": split.images, "label": split.labels}
+    ).batch(batch_size)
+    return batches.map(
+        lambda b: {
+            "image": tf.cast(b["image"], tf.float32) / 255.0,
+            "label": b["label"],
+        }
+    )
 
 
 def accuracy(classifier, split, batch_size=500):
     """Clean accuracy of a classifier on a `Split`, in inference mode."""
-    correct = [np.argmax(classifier.predict_on_batch(
-        split.images[i:i + batch_size] / np.float32(255)), -1)
-        == split.labels[i:i + batch_size] for i in range(0, len(split), batch_size)]
+    correct = [
+        np.argmax(
+            classifier.predict_on_batch(
+                split.images[i : i + batch_size] / np.float32(255)
+            ),
+            -1,
+        )
+        == split.labels[i : i + batch_size]
+        for i in range(0, len(split), batch_size)
+    ]
     return float(np.concatenate(correct).mean())

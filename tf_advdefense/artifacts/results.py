@@ -65,8 +65,10 @@ def wilson(correct, total, z=1.959964):
     share, weight = correct / total, z * z / total
     centre = share + weight / 2
     half = z * math.sqrt(share * (1 - share) / total + weight / (4 * total))
-    return (max(0.0, (centre - half) / (1 + weight)),
-            min(1.0, (centre + half) / (1 + weight)))
+    return (
+        max(0.0, (centre - half) / (1 + weight)),
+        min(1.0, (centre + half) / (1 + weight)),
+    )
 
 
 def save_results(directory, results, per_example):
@@ -121,7 +123,8 @@ def store(directory, record, arrays):
     """
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, allow_pickle=False, record=np.array(json.dumps(record)), **arrays)
+        buffer, allow_pickle=False, record=np.array(json.dumps(record)), **arrays
+    )
     files.write_bytes(_stored_path(directory, record["key"]), buffer.getvalue())
 
 

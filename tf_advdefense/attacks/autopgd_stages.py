@@ -118,8 +118,11 @@ def _iterate(model_fn, state, settings, loss):
 
 def _settled(model_fn, fooled, settings):
     """As `settled`; several passes are for functions that draw at random, too."""
-    return tf.zeros_like(fooled) if settings["eot_iter"] > 1 else (
-        settled(model_fn, fooled))
+    return (
+        tf.zeros_like(fooled)
+        if settings["eot_iter"] > 1
+        else (settled(model_fn, fooled))
+    )
 
 
 def _rule(settings):

@@ -53,9 +53,7 @@ def _tried(model_fn):
 
 def _check_finite(model_fn, x, y, targeted):
     gradient = compute_gradient(model_fn, cross_entropy, x, y, targeted)
-    bad = _rows_with(~tf.math.is_finite(gradient)) & ~_rows_with(
-        ~tf.math.is_finite(x)
-    )
+    bad = _rows_with(~tf.math.is_finite(gradient)) & ~_rows_with(~tf.math.is_finite(x))
     if tf.reduce_any(bad):
         row = int(tf.argmax(tf.cast(bad, tf.int32)))
         raise ValueError(_not_finite(model_fn, x[row : row + 1], y[row : row + 1]))

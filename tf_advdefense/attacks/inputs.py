@@ -8,9 +8,7 @@ from tf_advdefense.attacks.model_fn import members
 from tf_advdefense.attacks.model_fn import predict
 
 
-def check_inputs(
-    model_fn, x, y, targeted, clip_min, clip_max, index, gradient=True
-):
+def check_inputs(model_fn, x, y, targeted, clip_min, clip_max, index, gradient=True):
     """Checked `(images float32, labels int64, indices int64)`; y None is predicted.
 
     Raises:

@@ -63,8 +63,9 @@ class Dataset:
     def split(self, name):
         """`train`, `validation` or `test`."""
         if name not in ("train", "validation", "test"):
-            raise ValueError("`split` must be train, validation or test. "
-                             f"Received: split={name}")
+            raise ValueError(
+                f"`split` must be train, validation or test. Received: split={name}"
+            )
         return getattr(self, name)
 
 
@@ -94,38 +95,51 @@ def load(name="cifar10", data_dir=None, image_size=None):
     fingerprint = _fingerprint(class_names, train, test)
     held_out = _validation_mask(len(train), fingerprint)
     splits = (_select(train, ~held_out), _select(train, held_out), test)
-    return Dataset(name, class_names, fingerprint,
-                   *(_mix_classes(split, fingerprint) for split in splits))
+    return Dataset(
+        name,
+        class_names,
+        fingerprint,
+        *(_mix_classes(split, fingerprint) for split in splits),
+    )
 
 
 def _test_split(builder, name):
     available = [s for s in ("test", "validation") if s in builder.info.splits]
     if "train" not in builder.info.splits or not available:
-        raise ValueError("A data set must have the splits `train` and `test`. "
-                         f"Received: --dataset={name} with "
-                         f"{', '.join(builder.info.splits)}.")
+        raise ValueError(
+            "A data set must have the splits `train` and `test`. "
+            f"Received: --dataset={name} with "
+            f"{', '.join(builder.info.splits)}."
+        )
     return available[0]
 
 
 def _read(builder, split, image_size):
     dtype = np.dtype(builder.info.features["image"].np_dtype)
     if dtype != np.uint8:
-        raise ValueError(f"Images must be stored as uint8. Received: {dtype} in "
-                         f"data set {builder.info.name}.")
+        raise ValueError(
+            f"Images must be stored as uint8. Received: {dtype} in "
+            f"data set {builder.info.name}."
+        )
     examples = builder.as_dataset(split=split, shuffle_files=False)
-    examples = examples.map(lambda e: (_resize(e["image"], image_size), e["label"]),
-                            num_parallel_calls=tf.data.AUTOTUNE)
+    examples = examples.map(
+        lambda e: (_resize(e["image"], image_size), e["label"]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     try:
         batches = list(examples.batch(1000).as_numpy_iterator())
     except tf.errors.InvalidArgumentError as error:
         where = f"{builder.info.name}/{split}"
         if " batch" not in error.message:  # Not from batching, but from decoding.
             reason = error.message.splitlines()[0].split(": ")[-1]
-            raise ValueError(f"All images must be readable. Received one in {where} "
-                             f"that is not: {reason}") from error
+            raise ValueError(
+                f"All images must be readable. Received one in {where} "
+                f"that is not: {reason}"
+            ) from error
         raise ValueError(
             f"All images must have one size. Received: unequal sizes in {where}. "
-            "Resize them with --image_size=32, say.") from error
+            "Resize them with --image_size=32, say."
+        ) from error
     images, labels = (np.concatenate(part) for part in zip(*batches))
     return Split(images, labels.astype(np.int64), np.arange(len(labels)))
 

@@ -14,8 +14,16 @@ import tensorflow as tf
 
 # Sets of TFDS, and of our own, whose classes a mirror image need not keep.
 _CHARACTERS = (
-    "digits", "mnist", "binarized_mnist", "emnist", "kmnist", "mnist_corrupted",
-    "omniglot", "svhn_cropped", "cmaterdb")
+    "digits",
+    "mnist",
+    "binarized_mnist",
+    "emnist",
+    "kmnist",
+    "mnist_corrupted",
+    "omniglot",
+    "svhn_cropped",
+    "cmaterdb",
+)
 # Of the side: 2 pixels at 32. With 4, as is usual for wider networks, ResNet50 with
 # its ImageNet stem is still underfitting at the end of a short training.
 _CROP_SHARE = 1 / 16
@@ -37,7 +45,8 @@ class Augmentation(NamedTuple):
         size, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
         pad = self.pad
         draws = tf.random.stateless_uniform(
-            [3, size], seed, maxval=2 * (2 * pad + 1), dtype=tf.int32)
+            [3, size], seed, maxval=2 * (2 * pad + 1), dtype=tf.int32
+        )
         top, left = draws[0] // 2, draws[1] // 2
         column = tf.range(width)[tf.newaxis]
         if self.flip:

@@ -18,18 +18,22 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="scikit-learn's bundled digits, up-sampled to 32x32x3.",
-            features=tfds.features.FeaturesDict({
-                "image": tfds.features.Image(shape=(32, 32, 3)),
-                "label": tfds.features.ClassLabel(num_classes=10),
-            }),
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(32, 32, 3)),
+                    "label": tfds.features.ClassLabel(num_classes=10),
+                }
+            ),
             supervised_keys=("image", "label"),
             disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager):
         del dl_manager  # Nothing to download.
-        return {"train": self._generate_examples(test=False),
-                "test": self._generate_examples(test=True)}
+        return {
+            "train": self._generate_examples(test=False),
+            "test": self._generate_examples(test=True),
+        }
 
     def _generate_examples(self, test):
         from sklearn import datasets  # Slow to import; only needed to prepare.
@@ -39,5 +43,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             if (index % 5 == 4) == test:
                 grey = np.round(image * (255 / 16)).astype(np.uint8)
                 grey = grey.repeat(4, axis=0).repeat(4, axis=1)
-                yield index, {"image": np.stack([grey] * 3, axis=-1),
-                              "label": int(label)}
+                yield (
+                    index,
+                    {"image": np.stack([grey] * 3, axis=-1), "label": int(label)},
+                )

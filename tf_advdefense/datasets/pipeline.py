@@ -21,8 +21,10 @@ _DRAW = 2**32  # Above all seeds: a stream apart from the augmentation's.
 def steps_per_epoch(split, batch_size):
     """Full batches in a pass over `split`; later epochs see what does not fill one."""
     if len(split) < batch_size:
-        raise ValueError("`batch_size` must not exceed the number of training images. "
-                         f"Received: batch_size={batch_size} for {len(split)} images.")
+        raise ValueError(
+            "`batch_size` must not exceed the number of training images. "
+            f"Received: batch_size={batch_size} for {len(split)} images."
+        )
     return len(split) // batch_size
 
 
@@ -30,15 +32,27 @@ def num_adversarial(batch_size, adv_fraction):
     """Adversarial images in a batch of `batch_size`; they replace clean ones."""
     number = round(adv_fraction * batch_size)
     if not 0 < number < batch_size:
-        raise ValueError("`adv_fraction` must leave clean and adversarial images in a "
-                         f"batch. Received: adv_fraction={adv_fraction} of "
-                         f"{batch_size} images.")
+        raise ValueError(
+            "`adv_fraction` must leave clean and adversarial images in a "
+            f"batch. Received: adv_fraction={adv_fraction} of "
+            f"{batch_size} images."
+        )
     return number
 
 
-def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augment=None,
-                     adversarial=None, adv_fraction=0.5, augment_adv=None,
-                     replays=1):
+def training_batches(
+    split,
+    *,
+    batch_size,
+    epochs,
+    seed,
+    initial_epoch=0,
+    augment=None,
+    adversarial=None,
+    adv_fraction=0.5,
+    augment_adv=None,
+    replays=1,
+):
     """Batches of epochs `initial_epoch` to `epochs` - 1, one after the other.
 
     Args:
@@ -67,15 +81,17 @@ def training_batches(split, *, batch_size, epochs, seed, initial_epoch=0, augmen
         clean = _clean_epoch(source, steps, batch_size - adv_size, seed, epoch, augment)
         if not adversarial:
             return clean
-        adv = _adversarial_epoch(adversarial(epoch), steps, adv_size, seed, epoch,
-                                 augment_adv)
+        adv = _adversarial_epoch(
+            adversarial(epoch), steps, adv_size, seed, epoch, augment_adv
+        )
         return tf.data.Dataset.zip(clean, adv).map(lambda a, b: {**a, **b})
 
     batches = map(one_epoch, range(initial_epoch, epochs))
     batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
     if replays > 1:
         batches = batches.flat_map(
-            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(replays))
+            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(replays)
+        )
     return batches.prefetch(2)
 
 
@@ -86,13 +102,18 @@ def _clean_epoch(source, steps, size, seed, epoch, augment):
     def batch(step):
         position = step * size + tf.range(size, dtype=tf.int64)
         index = tf.random.experimental.index_shuffle(
-            position, tf.constant([seed, epoch]), tf.constant(last, tf.int64))
+            position, tf.constant([seed, epoch]), tf.constant(last, tf.int64)
+        )
         image = tf.cast(tf.gather(images, index), tf.float32) / 255.0
         if augment is not None:
             image = augment(image, _batch_seed(seed, epoch, step, _CLEAN))
         draw = tf.random.stateless_uniform(
-            [size], _batch_seed(seed + _DRAW, epoch, step, _CLEAN), minval=None,
-            maxval=None, dtype=tf.int64)
+            [size],
+            _batch_seed(seed + _DRAW, epoch, step, _CLEAN),
+            minval=None,
+            maxval=None,
+            dtype=tf.int64,
+        )
         return {"image": image, "label": tf.gather(labels, index), "draw": draw}
 
     return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2)
@@ -104,7 +125,8 @@ def _adversarial_epoch(sources, steps, size, seed, epoch, augment):
     choice = generator.choice(len(sources), steps, p=weights / weights.sum())
     batches = tf.data.Dataset.choose_from_datasets(
         [examples.batch(size, drop_remainder=True) for _, examples in sources],
-        tf.data.Dataset.from_tensor_slices(choice.astype(np.int64)))
+        tf.data.Dataset.from_tensor_slices(choice.astype(np.int64)),
+    )
 
     def augmented_batch(step, batch):
         image = batch["image"]

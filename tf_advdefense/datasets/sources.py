@@ -12,7 +12,8 @@ from tf_advdefense.datasets.digits import Digits
 
 _REMEDIES = (
     "Give a directory where it is prepared with --data_dir (or TFDS_DATA_DIR), use "
-    "images of your own with --dataset=folder:PATH, or the embedded --dataset=digits.")
+    "images of your own with --dataset=folder:PATH, or the embedded --dataset=digits."
+)
 _CONNECT_SECONDS = 5.0
 
 
@@ -61,7 +62,8 @@ def _tfds(name, data_dir):
     except tfds.core.registered.DatasetNotFoundError as error:
         raise ValueError(
             f"Unknown data set '{name}': it is neither in TFDS' catalogue nor prepared "
-            f"in {directory or 'the TFDS directory'}. {_REMEDIES}") from error
+            f"in {directory or 'the TFDS directory'}. {_REMEDIES}"
+        ) from error
     except (ValueError, AssertionError) as error:  # Its configuration or version.
         reason = str(error).splitlines()[0]
         raise ValueError(f"TFDS cannot open data set '{name}': {reason}") from error
@@ -72,11 +74,16 @@ def _tfds(name, data_dir):
 
 
 def _check_features(features, name):
-    if "image" not in features or "label" not in features or not hasattr(
-            features["label"], "num_classes"):
-        raise ValueError("A data set must have the features `image` and `label` (one "
-                         f"class each). Received: --dataset={name} with "
-                         f"{', '.join(features)}.")
+    if (
+        "image" not in features
+        or "label" not in features
+        or not hasattr(features["label"], "num_classes")
+    ):
+        raise ValueError(
+            "A data set must have the features `image` and `label` (one "
+            f"class each). Received: --dataset={name} with "
+            f"{', '.join(features)}."
+        )
 
 
 def _download(builder):
@@ -86,7 +93,8 @@ def _download(builder):
         raise FileNotFoundError(
             f"Data set '{builder.info.full_name}' is not prepared in "
             f"{builder.data_path} and {host} cannot be reached to download it. "
-            f"{_REMEDIES}")
+            f"{_REMEDIES}"
+        )
     builder.download_and_prepare()
 
 

@@ -49,8 +49,11 @@ def make_defense(name, *, dataset="cifar10", attack=None, parts=None, **hyper):
     """
     entry = _entry(name)
     known = hyperparameters.keywords(entry.craft, entry.loss)
-    optional = {key: default for key, default in known.items()
-                if default is not inspect.Parameter.empty}
+    optional = {
+        key: default
+        for key, default in known.items()
+        if default is not inspect.Parameter.empty
+    }
     published = entry.published.get(dataset, entry.published["cifar10"])
     attack = _attack(name, attack, published, hyper, optional)
     own = {**optional, **_only(published, optional), **_only(hyper, optional)}
@@ -67,8 +70,10 @@ def _attack(name, chosen, published, hyper, own):
     """The defence's attack with its hyperparameters; refuses what nobody knows."""
     entry = _entry(name)
     if chosen and not entry.attack:
-        raise ValueError(f"--defense={name} takes no other attack. Received: "
-                         f"--attack={chosen}. Choose another --defense.")
+        raise ValueError(
+            f"--defense={name} takes no other attack. Received: "
+            f"--attack={chosen}. Choose another --defense."
+        )
     chosen = chosen or entry.attack
     if chosen and chosen not in ATTACKS:
         make_attack(chosen)  # Raises, naming the nearest.
@@ -91,19 +96,25 @@ def needed_parts(name):
     """Names of what a defence needs beside hyperparameters, such as "teacher"."""
     entry = _entry(name)
     known = hyperparameters.keywords(entry.craft, entry.loss)
-    return [key for key, default in known.items()
-            if default is inspect.Parameter.empty and key != "attack"]
+    return [
+        key
+        for key, default in known.items()
+        if default is inspect.Parameter.empty and key != "attack"
+    ]
 
 
 def _check_parts(name, parts):
     for part in needed_parts(name):
         if part not in parts:
-            raise ValueError(f"--defense={name} needs its {part}. Received: none. "
-                             f"Give --{part}.")
+            raise ValueError(
+                f"--defense={name} needs its {part}. Received: none. Give --{part}."
+            )
     for part in parts:
         if part not in needed_parts(name):
-            raise ValueError(f"--defense={name} takes no {part}. Received: --{part}. "
-                             "Choose another --defense.")
+            raise ValueError(
+                f"--defense={name} takes no {part}. Received: --{part}. "
+                "Choose another --defense."
+            )
 
 
 def _described(attack):
@@ -158,13 +169,16 @@ def check_sets(name, *, model_name, dataset, image_shape, sets):
     entry = _entry(name)
     if entry.check_sources is None:
         if sets:
-            raise ValueError(f"--defense={name} uses no adversarial sets. Received: "
-                             f"--adv_data={','.join(sets)}. Choose another --defense.")
+            raise ValueError(
+                f"--defense={name} uses no adversarial sets. Received: "
+                f"--adv_data={','.join(sets)}. Choose another --defense."
+            )
         return
     if not sets:
         raise ValueError(
             f"--defense={name} needs adversarial sets. Received: no --adv_data. Craft "
-            "one with bin/make_adv --attack=fgsm --split=train and name it.")
+            "one with bin/make_adv --attack=fgsm --split=train and name it."
+        )
     for set_name, config in sets.items():
         adversarial_sets.check_set(set_name, config, dataset, image_shape)
     entry.check_sources(model_name, adversarial_sets.sources(sets).values())
@@ -172,6 +186,8 @@ def check_sets(name, *, model_name, dataset, image_shape, sets):
 
 def _entry(name):
     if name not in DEFENSES:
-        raise ValueError(f"Unknown defence '{name}'. {nearest(name, DEFENSES)}"
-                         f"Known: {', '.join(DEFENSES)}.")
+        raise ValueError(
+            f"Unknown defence '{name}'. {nearest(name, DEFENSES)}"
+            f"Known: {', '.join(DEFENSES)}."
+        )
     return DEFENSES[name]

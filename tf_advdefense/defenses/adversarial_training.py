@@ -34,8 +34,11 @@ def against_current(model, batch, *, attack, labels="true", craft_bn="inference"
       craft_bn: see `forward.crafting_model`.
     """
     adv = attack(
-        crafting_model(model, craft_bn), batch["image"],
-        batch["label"] if labels == "true" else None, index=batch.get("draw"))
+        crafting_model(model, craft_bn),
+        batch["image"],
+        batch["label"] if labels == "true" else None,
+        index=batch.get("draw"),
+    )
     return {**batch, "adv_image": adv, "adv_label": batch["label"]}
 
 
@@ -50,8 +53,10 @@ def random_step(model, batch, *, eps=8 / 255, eps_iter=10 / 255, craft_bn="infer
     x = batch["image"]
     start = eps * balls.random_ball(draw_keys(batch), 0, x.shape[1:], float("inf"))
     adv = make_attack("fgsm", eps=eps_iter)(
-        crafting_model(model, craft_bn), tf.clip_by_value(x + start, 0.0, 1.0),
-        batch["label"])
+        crafting_model(model, craft_bn),
+        tf.clip_by_value(x + start, 0.0, 1.0),
+        batch["label"],
+    )
     adv = tf.clip_by_value(x + tf.clip_by_value(adv - x, -eps, eps), 0.0, 1.0)
     return {**batch, "adv_image": adv, "adv_label": batch["label"]}
 
@@ -84,7 +89,9 @@ def adversarial_loss(model, batch, *, adv_weight=1.0, statistics="joint"):
         size = tf.shape(batch["label"])[0]
         return cross_entropy(batch["adv_label"], logits), logits[:size]
     clean, adversarial = both_passes(
-        model, batch["image"], batch["adv_image"], statistics)
-    loss = ((1 - adv_weight) * cross_entropy(batch["label"], clean)
-            + adv_weight * cross_entropy(batch["adv_label"], adversarial))
+        model, batch["image"], batch["adv_image"], statistics
+    )
+    loss = (1 - adv_weight) * cross_entropy(
+        batch["label"], clean
+    ) + adv_weight * cross_entropy(batch["adv_label"], adversarial)
     return loss, clean

@@ -39,5 +39,6 @@ def distillation_loss(model, batch, *, temperature=100.0):
     """
     logits = updating_pass(model, batch["image"])
     loss = tf.nn.softmax_cross_entropy_with_logits(
-        batch["soft_label"], logits / temperature)
+        batch["soft_label"], logits / temperature
+    )
     return tf.reduce_mean(loss), logits

@@ -20,7 +20,13 @@ from tf_advdefense.defenses.adversarial_training import draw_keys
 
 
 def against_drawn_source(
-    model, batch, *, attack, sources, labels="predicted", craft_bn="inference",
+    model,
+    batch,
+    *,
+    attack,
+    sources,
+    labels="predicted",
+    craft_bn="inference",
 ):
     """The batch with `adv_image` and `adv_label`, all crafted on one drawn model.
 
@@ -35,10 +41,14 @@ def against_drawn_source(
 
     def craft(source, bn):
         return against_current(
-            source, batch, attack=attack, labels=labels, craft_bn=bn)["adv_image"]
+            source, batch, attack=attack, labels=labels, craft_bn=bn
+        )["adv_image"]
 
     branches = [functools.partial(craft, source, "inference") for source in sources]
     branches.append(functools.partial(craft, model, craft_bn))
     drawn = draws.integer(draw_keys(batch)[:1], 1, (), len(branches))[0]
-    return {**batch, "adv_image": tf.switch_case(drawn, branches),
-            "adv_label": batch["label"]}
+    return {
+        **batch,
+        "adv_image": tf.switch_case(drawn, branches),
+        "adv_label": batch["label"],
+    }

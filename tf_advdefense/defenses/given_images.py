@@ -1,6 +1,6 @@
 """Losses on the images that a batch brings: clean ones, or clean and adversarial.
 
-    loss, clean_logits = plain(model, {"image": images, "label": labels})
+loss, clean_logits = plain(model, {"image": images, "label": labels})
 """
 
 import tensorflow as tf
@@ -50,7 +50,8 @@ def mixed(model, batch, *, label_smoothing=0.0):
       model, batch, label_smoothing: as `plain`; `batch` also holds `adv_image` and `adv_label`.
     """
     clean, adversarial = both_passes(
-        model, batch["image"], batch["adv_image"], statistics="joint")
+        model, batch["image"], batch["adv_image"], statistics="joint"
+    )
     labels = tf.concat([batch["label"], batch["adv_label"]], axis=0)
     logits = tf.concat([clean, adversarial], axis=0)
     return cross_entropy(labels, logits, label_smoothing), clean

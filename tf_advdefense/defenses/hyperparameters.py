@@ -35,9 +35,12 @@ def keywords(*functions):
 
     The default of what must be given is `inspect.Parameter.empty`.
     """
-    return {p.name: p.default for function in filter(None, functions)
-            for p in inspect.signature(function).parameters.values()
-            if p.kind is p.KEYWORD_ONLY}
+    return {
+        p.name: p.default
+        for function in filter(None, functions)
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    }
 
 
 def check(values, defaults):
@@ -45,8 +48,10 @@ def check(values, defaults):
     for name, value in values.items():
         check_kind(name, value, defaults[name])
         if name in CHOICES and value not in CHOICES[name]:
-            raise ValueError(f"`{name}` must be {' or '.join(CHOICES[name])}. "
-                             f"Received: {name}={value!r}.")
+            raise ValueError(
+                f"`{name}` must be {' or '.join(CHOICES[name])}. "
+                f"Received: {name}={value!r}."
+            )
         if name in RANGES:
             _check_range(name, value, *RANGES[name])
 
@@ -63,4 +68,5 @@ def unknown(defense, name, known):
     """The error for a hyperparameter that a defence lacks."""
     return ValueError(
         f"The defence '{defense}' has no hyperparameter {name!r}. "
-        f"{nearest(name, known)}Known: {', '.join(known) or 'none'}.")
+        f"{nearest(name, known)}Known: {', '.join(known) or 'none'}."
+    )

@@ -18,8 +18,17 @@ MIXES = ("max", "avg")
 
 
 def in_three_norms(
-    model, batch, *, mix="max", eps_linf=8 / 255, eps_l2=80 / 255, eps_l1=2000 / 255,
-    nb_iter_linf=10, nb_iter_l2=40, nb_iter_l1=100, craft_bn="inference",
+    model,
+    batch,
+    *,
+    mix="max",
+    eps_linf=8 / 255,
+    eps_l2=80 / 255,
+    eps_l1=2000 / 255,
+    nb_iter_linf=10,
+    nb_iter_l2=40,
+    nb_iter_l1=100,
+    craft_bn="inference",
 ):
     """The batch with `adv_image` and `adv_label`: n of "max", 3 n of "avg".
 
@@ -37,18 +46,32 @@ def in_three_norms(
     model_fn = crafting_model(model, craft_bn)
     image, label = batch["image"], batch["label"]
     found = [
-        make_attack("pgd", norm=norm, eps=eps, eps_iter=step, nb_iter=nb_iter,
-                    loss="margin", rand_init=True)(
-            model_fn, image, label, index=batch.get("draw"))
+        make_attack(
+            "pgd",
+            norm=norm,
+            eps=eps,
+            eps_iter=step,
+            nb_iter=nb_iter,
+            loss="margin",
+            rand_init=True,
+        )(model_fn, image, label, index=batch.get("draw"))
         for norm, eps, nb_iter, step in (
             (np.inf, eps_linf, nb_iter_linf, 2.5 * eps_linf / nb_iter_linf),
             (2, eps_l2, nb_iter_l2, 2.5 * eps_l2 / nb_iter_l2),
-            (1, eps_l1, nb_iter_l1, 2.0))]
+            (1, eps_l1, nb_iter_l1, 2.0),
+        )
+    ]
     if mix == "avg":
-        return {**batch, "adv_image": tf.concat(found, axis=0),
-                "adv_label": tf.tile(label, [len(found)])}
-    return {**batch, "adv_image": _worst(inference(model_fn), found, label),
-            "adv_label": label}
+        return {
+            **batch,
+            "adv_image": tf.concat(found, axis=0),
+            "adv_label": tf.tile(label, [len(found)]),
+        }
+    return {
+        **batch,
+        "adv_image": _worst(inference(model_fn), found, label),
+        "adv_label": label,
+    }
 
 
 def _worst(model_fn, found, label):

@@ -37,20 +37,25 @@ class RobustValidation(keras.callbacks.Callback):
         super().__init__()
         self._checkpoint, self._split, self._max_drop = checkpoint, split, max_drop
         self._attack = make_attack(
-            "pgd", eps=eps, eps_iter=eps / 4, nb_iter=5, rand_init=True)
+            "pgd", eps=eps, eps_iter=eps / 4, nb_iter=5, rand_init=True
+        )
 
     def on_epoch_end(self, epoch, logs=None):
         logs[self.score] = accuracy = self._accuracy()
         best = max((row[self.score] for row in self._checkpoint.history), default=0.0)
         if self._max_drop is None or accuracy >= best - self._max_drop:
             return
-        print(f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD fell "
-              f"from {100 * best:.1f} % to {100 * accuracy:.1f} %. Back to epoch "
-              f"{self._checkpoint.restore()}, where the training ends.", flush=True)
+        print(
+            f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD fell "
+            f"from {100 * best:.1f} % to {100 * accuracy:.1f} %. Back to epoch "
+            f"{self._checkpoint.restore()}, where the training ends.",
+            flush=True,
+        )
         self.model.stop_training = True
 
     def _accuracy(self):
         split = self._split
         examples = engine.craft(
-            self.model.classifier, self._attack, split.images, split.labels)
+            self.model.classifier, self._attack, split.images, split.labels
+        )
         return float(np.mean(examples["prediction"] == split.labels))

@@ -10,15 +10,18 @@ def check_set(name, config, dataset, image_shape):
     if request["dataset_fingerprint"] != dataset:
         raise ValueError(
             f"Adversarial sets must be made from the training data set. Received: "
-            f"'{name}' made from {request['dataset']} with another fingerprint.")
+            f"'{name}' made from {request['dataset']} with another fingerprint."
+        )
     if tuple(config["image_shape"]) != tuple(image_shape):
         raise ValueError(
             f"Adversarial images must have the training images' shape. Received: "
-            f"'{name}' with {config['image_shape']} for {list(image_shape)}.")
+            f"'{name}' with {config['image_shape']} for {list(image_shape)}."
+        )
     if request["split"] != "train":
         raise ValueError(
             f"Training must not see {request['split']} images. Received: '{name}' of "
-            f"split {request['split']}. Craft one with bin/make_adv --split=train.")
+            f"split {request['split']}. Craft one with bin/make_adv --split=train."
+        )
 
 
 def same_architecture(model_name, sources):
@@ -28,7 +31,8 @@ def same_architecture(model_name, sources):
         raise ValueError(
             "--defense=adversarial takes sets crafted on the trained architecture. "
             f"Received: a set crafted on {others[0]} for --model={model_name}. Use "
-            "--defense=ensemble for sets of other models.")
+            "--defense=ensemble for sets of other models."
+        )
 
 
 def other_architecture(model_name, sources):
@@ -38,7 +42,8 @@ def other_architecture(model_name, sources):
             "--defense=ensemble needs at least one set crafted on another "
             f"architecture. Received: only sets of {model_name} for "
             f"--model={model_name}. Craft one with bin/make_adv --run=alexnet "
-            "--split=train, or use --defense=adversarial.")
+            "--split=train, or use --defense=adversarial."
+        )
 
 
 def sources(sets):

@@ -19,8 +19,9 @@ from tf_advdefense.defenses.given_images import cross_entropy
 _START = 0.001  # Standard deviation; at the image itself the gradient is zero.
 
 
-def most_divergent(model, batch, *, eps=0.031, eps_iter=0.007, nb_iter=10,
-                   craft_bn="inference"):
+def most_divergent(
+    model, batch, *, eps=0.031, eps_iter=0.007, nb_iter=10, craft_bn="inference"
+):
     """The batch with `adv_image`: steps of sign along the divergence's gradient.
 
     Algorithm 1 of the paper, with the authors' start, the image and Gaussian noise.
@@ -44,8 +45,7 @@ def most_divergent(model, batch, *, eps=0.031, eps_iter=0.007, nb_iter=10,
         adv = x + tf.clip_by_value(adv - x, -eps, eps)
         return i + 1, tf.clip_by_value(adv, 0.0, 1.0)
 
-    _, adv = tf.while_loop(
-        lambda i, _: i < nb_iter, step, (0, x + _START * noise))
+    _, adv = tf.while_loop(lambda i, _: i < nb_iter, step, (0, x + _START * noise))
     return {**batch, "adv_image": tf.stop_gradient(adv)}
 
 
@@ -69,6 +69,7 @@ def trades_loss(model, batch, *, beta=6.0, statistics="clean"):
       statistics: of BatchNorm, see `forward.both_passes`.
     """
     clean, adversarial = both_passes(
-        model, batch["image"], batch["adv_image"], statistics)
+        model, batch["image"], batch["adv_image"], statistics
+    )
     robust = tf.reduce_mean(divergence(clean, adversarial))
     return cross_entropy(batch["label"], clean) + beta * robust, clean

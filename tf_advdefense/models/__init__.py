@@ -50,22 +50,27 @@ def build_model(name, image_shape, num_classes, **model_args):
 
 def _registered(name, image_shape, num_classes, model_args):
     if name not in MODELS:
-        raise ValueError(f"Unknown model '{name}'. Known: {', '.join(MODELS)}, or "
-                         "keras:NAME for a model of keras.applications.")
+        raise ValueError(
+            f"Unknown model '{name}'. Known: {', '.join(MODELS)}, or "
+            "keras:NAME for a model of keras.applications."
+        )
     known = list(inspect.signature(MODELS[name]).parameters)[2:]
     for argument in model_args:
         if argument not in known:
             near = difflib.get_close_matches(argument, known, 1, 0)
-            raise ValueError(f"Model '{name}' has no argument '{argument}'. "
-                             f"Known: {', '.join(near or known) or 'none'}.")
+            raise ValueError(
+                f"Model '{name}' has no argument '{argument}'. "
+                f"Known: {', '.join(near or known) or 'none'}."
+            )
     return MODELS[name](tuple(image_shape), num_classes, **model_args)
 
 
 def _keras_application(name, image_shape, num_classes, model_args):
     builder = getattr(keras.applications, name, None)
     if not inspect.isfunction(builder):
-        known = [n for n, f in vars(keras.applications).items()
-                 if inspect.isfunction(f)]
+        known = [
+            n for n, f in vars(keras.applications).items() if inspect.isfunction(f)
+        ]
         near = difflib.get_close_matches(name, known, 3, 0.4) or sorted(known)
         raise ValueError(f"Unknown model 'keras:{name}'. Known: {', '.join(near)}.")
     images = keras.Input(tuple(image_shape), name="images")
@@ -75,14 +80,18 @@ def _keras_application(name, image_shape, num_classes, model_args):
         model_args = {"include_preprocessing": False, **model_args}
     try:
         return builder(
-            weights=None, classes=num_classes, classifier_activation=None,
+            weights=None,
+            classes=num_classes,
+            classifier_activation=None,
             input_tensor=keras.layers.Rescaling(2.0, -1.0, name="centre")(images),
-            **model_args)
+            **model_args,
+        )
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"keras:{name} cannot be built for images of shape "
             f"{tuple(image_shape)}: {' '.join(str(error).split())[:200]} "
-            "Some models need larger images: see --image_size.") from error
+            "Some models need larger images: see --image_size."
+        ) from error
 
 
 def _image_to_float32_logits(model):
@@ -90,5 +99,6 @@ def _image_to_float32_logits(model):
     logits = model.output
     if model.compute_dtype != "float32":
         logits = keras.layers.Activation(
-            "linear", dtype="float32", name="float32_logits")(logits)
+            "linear", dtype="float32", name="float32_logits"
+        )(logits)
     return keras.Model(model.inputs[0], logits, name=model.name)

@@ -32,8 +32,10 @@ def alexnet(image_shape, num_classes, dropout=0.5):
     """
     height, width, _ = image_shape
     if min(height, width) < 16:
-        raise ValueError("`alexnet` needs images of at least 16x16. Received: "
-                         f"{height}x{width}. Up-sample them with --image_size.")
+        raise ValueError(
+            "`alexnet` needs images of at least 16x16. Received: "
+            f"{height}x{width}. Up-sample them with --image_size."
+        )
     small = min(height, width) < _ORIGINAL_FROM
     images = keras.Input(image_shape, name="images")
     x = layers.Rescaling(2.0, -1.0, name="centre")(images)
@@ -47,15 +49,27 @@ def alexnet(image_shape, num_classes, dropout=0.5):
     x = layers.Flatten(name="flatten")(_pool(x, small, "pool5"))
     for name in ("fc6", "fc7"):
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
-        x = layers.Dense(1024 if small else 4096, activation="relu",
-                         kernel_initializer="he_normal", name=name)(x)
-    return keras.Model(images, layers.Dense(num_classes, name="logits")(x),
-                       name="alexnet")
+        x = layers.Dense(
+            1024 if small else 4096,
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=name,
+        )(x)
+    return keras.Model(
+        images, layers.Dense(num_classes, name="logits")(x), name="alexnet"
+    )
 
 
 def _convolution(x, channels, kernel, name, stride=1):
-    return layers.Conv2D(channels, kernel, stride, padding="same", activation="relu",
-                         kernel_initializer="he_normal", name=name)(x)
+    return layers.Conv2D(
+        channels,
+        kernel,
+        stride,
+        padding="same",
+        activation="relu",
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
 
 
 def _pool(x, small, name):

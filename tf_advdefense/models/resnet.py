@@ -35,8 +35,11 @@ def resnet50(image_shape, num_classes):
     """
     images = keras.Input(image_shape, name="images")
     model = keras.applications.ResNet50(
-        weights=None, input_tensor=_centre(images), classes=num_classes,
-        classifier_activation=None)
+        weights=None,
+        input_tensor=_centre(images),
+        classes=num_classes,
+        classifier_activation=None,
+    )
     return keras.models.clone_model(model, clone_function=_trainable_from_scratch)
 
 
@@ -58,8 +61,13 @@ def resnet50_cifar(image_shape, num_classes):
     3x3 convolutions ("v1.5"). Arguments and result as `resnet50`.
     """
     return _residual_network(
-        image_shape, num_classes, stem=64, block=_bottleneck,
-        stages=((64, 3), (128, 4), (256, 6), (512, 3)), name="resnet50_cifar")
+        image_shape,
+        num_classes,
+        stem=64,
+        block=_bottleneck,
+        stages=((64, 3), (128, 4), (256, 6), (512, 3)),
+        name="resnet50_cifar",
+    )
 
 
 def small_resnet(image_shape, num_classes, width=32):
@@ -71,8 +79,13 @@ def small_resnet(image_shape, num_classes, width=32):
     if not isinstance(width, int) or width < 1:
         raise ValueError(f"`width` must be a positive integer. Received: width={width}")
     return _residual_network(
-        image_shape, num_classes, stem=width, block=_basic,
-        stages=((width, 1), (2 * width, 1), (4 * width, 1)), name="small_resnet")
+        image_shape,
+        num_classes,
+        stem=width,
+        block=_basic,
+        stages=((width, 1), (2 * width, 1), (4 * width, 1)),
+        name="small_resnet",
+    )
 
 
 def _residual_network(image_shape, num_classes, stem, block, stages, name):
@@ -91,7 +104,8 @@ def _residual_network(image_shape, num_classes, stem, block, stages, name):
 def _basic(x, channels, stride, name):
     """Two 3x3 convolutions and the shortcut."""
     y = layers.ReLU(name=f"{name}_relu1")(
-        _conv_bn(x, channels, 3, stride, name=f"{name}_conv1"))
+        _conv_bn(x, channels, 3, stride, name=f"{name}_conv1")
+    )
     y = _conv_bn(y, channels, 3, zero_gamma=True, name=f"{name}_conv2")
     return _add_shortcut(x, y, stride, name)
 
@@ -99,9 +113,11 @@ def _basic(x, channels, stride, name):
 def _bottleneck(x, channels, stride, name):
     """1x1, 3x3 (with the stride), 1x1 to four times the channels, and the shortcut."""
     y = layers.ReLU(name=f"{name}_relu1")(
-        _conv_bn(x, channels, 1, name=f"{name}_conv1"))
+        _conv_bn(x, channels, 1, name=f"{name}_conv1")
+    )
     y = layers.ReLU(name=f"{name}_relu2")(
-        _conv_bn(y, channels, 3, stride, name=f"{name}_conv2"))
+        _conv_bn(y, channels, 3, stride, name=f"{name}_conv2")
+    )
     y = _conv_bn(y, 4 * channels, 1, zero_gamma=True, name=f"{name}_conv3")
     return _add_shortcut(x, y, stride, name)
 
@@ -113,11 +129,21 @@ def _add_shortcut(x, y, stride, name):
 
 
 def _conv_bn(x, channels, kernel, stride=1, zero_gamma=False, name=None):
-    x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False,
-                      kernel_initializer="he_normal", name=name)(x)
+    x = layers.Conv2D(
+        channels,
+        kernel,
+        stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
     return layers.BatchNormalization(
-        momentum=_BN_MOMENTUM, epsilon=1e-5,
-        gamma_initializer="zeros" if zero_gamma else "ones", name=f"{name}_bn")(x)
+        momentum=_BN_MOMENTUM,
+        epsilon=1e-5,
+        gamma_initializer="zeros" if zero_gamma else "ones",
+        name=f"{name}_bn",
+    )(x)
 
 
 def _centre(images):

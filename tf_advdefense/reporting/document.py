@@ -13,6 +13,7 @@ import re
 @dataclass(frozen=True)
 class Cell:
     """`text`, smaller lines of `detail` under it, and a `mark` like "white-box"."""
+
     text: str
     detail: str = ""
     mark: str = ""
@@ -25,6 +26,7 @@ class Table:
 
     "wide listing" is wide, with prose in its second column.
     """
+
     caption: str
     header: list
     rows: list
@@ -34,6 +36,7 @@ class Table:
 @dataclass(frozen=True)
 class Figure:
     """`png` is the file's bytes; `name` its stem under figures/."""
+
     name: str
     caption: str
     png: bytes
@@ -58,6 +61,7 @@ class Code:
 @dataclass(frozen=True)
 class Section:
     """A heading and the blocks under it."""
+
     title: str
     blocks: list
 

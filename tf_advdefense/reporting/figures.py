@@ -22,20 +22,39 @@ _MARKERS = "osD^vPX<"
 _INK, _FAINT = "#333333", "#dddddd"
 # Names come from users: a dollar sign in one must not start a formula.
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 9, "text.parse_math": False,
-    "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _FAINT,
-    "axes.titlesize": 9.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-    "axes.axisbelow": True, "grid.color": "#eeeeee", "xtick.color": _INK,
-    "ytick.color": _INK, "xtick.major.size": 0, "ytick.major.size": 0,
-    "legend.frameon": False, "lines.linewidth": 1.6, "savefig.dpi": 144}
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.parse_math": False,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#eeeeee",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "savefig.dpi": 144,
+}
 
 
 def styles(models):
     """Colour and marker of every model, by its place among all models."""
-    return {model: {"color": _COLOURS[i % len(_COLOURS)],
-                    "marker": _MARKERS[i % len(_MARKERS)]}
-            for i, model in enumerate(models)}
+    return {
+        model: {
+            "color": _COLOURS[i % len(_COLOURS)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+        }
+        for i, model in enumerate(models)
+    }
 
 
 def png(figure):
@@ -48,14 +67,21 @@ def png(figure):
 
 def _bare(marker, hollow):
     face = "white" if hollow else marker["color"]
-    return {**marker, "linestyle": "none", "markersize": 6, "markerfacecolor": face,
-            "markeredgewidth": 1.4}
+    return {
+        **marker,
+        "linestyle": "none",
+        "markersize": 6,
+        "markerfacecolor": face,
+        "markeredgewidth": 1.4,
+    }
 
 
 def _whiskers(records):
     """Distances from accuracy down to and up to the interval's ends, in %."""
-    ends = [(r["accuracy"] - r["interval"][0], r["interval"][1] - r["accuracy"])
-            for r in records]
+    ends = [
+        (r["accuracy"] - r["interval"][0], r["interval"][1] - r["accuracy"])
+        for r in records
+    ]
     return 100 * np.maximum(np.transpose(ends), 0)
 
 
@@ -84,16 +110,26 @@ def dot_plot(protocol, marks):
 
 
 def _dot(axes, record, place, marker):
-    axes.errorbar(100 * record["accuracy"], place, xerr=_whiskers([record]),
-                  elinewidth=1.3, **marker)
+    axes.errorbar(
+        100 * record["accuracy"],
+        place,
+        xerr=_whiskers([record]),
+        elinewidth=1.3,
+        **marker,
+    )
 
 
 def _legend(figure, marks, models):
     for model in models:
         figure.axes[0].plot([], [], label=model, **_bare(marks[model], False))
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", handletextpad=0.2,
-                  ncols=min(len(models), max(1, int(84 / (8 + max(map(len, models)))))))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        handletextpad=0.2,
+        ncols=min(len(models), max(1, int(84 / (8 + max(map(len, models)))))),
+    )
 
 
 def sweeps(found):
@@ -124,7 +160,7 @@ def accuracy_against_eps(found, series, marks):
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for axes, (protocol, lines) in zip(grid, panels):
             _panel(axes, protocol, lines, marks)
-        for axes in grid[len(panels):]:
+        for axes in grid[len(panels) :]:
             axes.remove()
         for axes in grid[::columns]:
             axes.set_ylabel("accuracy, %")
@@ -139,10 +175,16 @@ def _panel(axes, protocol, lines, marks):
         line = {0: clean[model], **line} if model in clean else line
         hollow = any(protocol.is_own(model, c) for c in protocol.conditions)
         axes.errorbar(
-            list(line), [100 * r["accuracy"] for r in line.values()],
-            yerr=_whiskers(line.values()), elinewidth=1,
-            **{**_bare(marks[model], hollow), "markersize": 5,
-               "linestyle": "--" if hollow else "-"})
+            list(line),
+            [100 * r["accuracy"] for r in line.values()],
+            yerr=_whiskers(line.values()),
+            elinewidth=1,
+            **{
+                **_bare(marks[model], hollow),
+                "markersize": 5,
+                "linestyle": "--" if hollow else "-",
+            },
+        )
     _eps_axis(axes, {eps: r for line in lines.values() for eps, r in line.items()})
     axes.set(ylim=(-3, 103), title=protocol.title.replace("`", ""))
 
@@ -163,8 +205,10 @@ def distances(protocol, condition, per_example):
     for model in protocol.models:
         key = protocol.cells.get((model, condition), {}).get("key")
         if all(f"{key}/{part}" in per_example for part in ("ok", "clean_ok", norm)):
-            clean_ok, ok, length = (np.asarray(per_example[f"{key}/{part}"])
-                                    for part in ("clean_ok", "ok", norm))
+            clean_ok, ok, length = (
+                np.asarray(per_example[f"{key}/{part}"])
+                for part in ("clean_ok", "ok", norm)
+            )
             if (clean_ok & ~ok).any():
                 found[model] = np.sort(length[clean_ok & ~ok]), int(clean_ok.sum())
     return found
@@ -178,13 +222,19 @@ def distance_cdf(lengths, norm, marks):
         furthest = max(length[-1] for length, _ in lengths.values())
         for model, (length, attacked) in lengths.items():
             share = 100 * np.arange(len(length) + 1) / attacked
-            axes.step([0, *length, 1.04 * furthest], [*share, share[-1]], where="post",
-                      color=marks[model]["color"])
+            axes.step(
+                [0, *length, 1.04 * furthest],
+                [*share, share[-1]],
+                where="post",
+                color=marks[model]["color"],
+            )
             middle = np.searchsorted(share, share[-1] / 2)
-            axes.plot(length[middle - 1], share[middle],
-                      **_bare(marks[model], False))
-        axes.set(xlim=(0, 1.04 * furthest), ylim=(0, 103),
-                 xlabel=f"{formats.norm(norm)} distance, images in [0, 1]",
-                 ylabel="fooled within the distance, %")
+            axes.plot(length[middle - 1], share[middle], **_bare(marks[model], False))
+        axes.set(
+            xlim=(0, 1.04 * furthest),
+            ylim=(0, 103),
+            xlabel=f"{formats.norm(norm)} distance, images in [0, 1]",
+            ylabel="fooled within the distance, %",
+        )
         _legend(figure, marks, list(lengths))
         return png(figure)

@@ -12,29 +12,52 @@ import math
 NONE = "–"
 
 ATTACKS = {
-    "clean": "Clean", "fgsm": "FGSM", "r_fgsm": "R+FGSM", "bim": "BIM", "pgd": "PGD",
+    "clean": "Clean",
+    "fgsm": "FGSM",
+    "r_fgsm": "R+FGSM",
+    "bim": "BIM",
+    "pgd": "PGD",
     "mim": "MIM",
-    "cw": "CW", "sparse_l1": "Sparse L1", "ead": "EAD", "jsma": "JSMA",
-    "deepfool": "DeepFool", "fmn": "FMN", "minimal_eps": "Minimal ε",
-    "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR", "apgd_t": "APGD-T", "fab_t": "FAB-T",
-    "autoattack": "AutoAttack", "square": "Square", "spsa": "SPSA", "noise": "Noise",
-    "spatial": "Rotation and shift", "hop_skip_jump": "HopSkipJump"}
+    "cw": "CW",
+    "sparse_l1": "Sparse L1",
+    "ead": "EAD",
+    "jsma": "JSMA",
+    "deepfool": "DeepFool",
+    "fmn": "FMN",
+    "minimal_eps": "Minimal ε",
+    "apgd_ce": "APGD-CE",
+    "apgd_dlr": "APGD-DLR",
+    "apgd_t": "APGD-T",
+    "fab_t": "FAB-T",
+    "autoattack": "AutoAttack",
+    "square": "Square",
+    "spsa": "SPSA",
+    "noise": "Noise",
+    "spatial": "Rotation and shift",
+    "hop_skip_jump": "HopSkipJump",
+}
 NORMS = {"inf": "L∞", "2": "L2", "1": "L1", "0": "L0"}
 DEFENSES = {
-    "none": "undefended", "": "undefended", "adversarial": "adversarial training",
+    "none": "undefended",
+    "": "undefended",
+    "adversarial": "adversarial training",
     "ensemble": "ensemble adversarial training",
     "ensemble_at": "ensemble adversarial training on the fly",
-    "fgsm_at": "FGSM adversarial training", "pgd_at": "PGD adversarial training",
-    "trades": "TRADES", "fast_at": "fast adversarial training",
+    "fgsm_at": "FGSM adversarial training",
+    "pgd_at": "PGD adversarial training",
+    "trades": "TRADES",
+    "fast_at": "fast adversarial training",
     "free_at": "free adversarial training",
     "multi_norm": "training against three norms",
-    "distillation": "defensive distillation"}
+    "distillation": "defensive distillation",
+}
 
 
 def _or_dash(function):
     def formatted(value):
         missing = value is None or (isinstance(value, float) and math.isnan(value))
         return NONE if missing else function(value)
+
     return formatted
 
 

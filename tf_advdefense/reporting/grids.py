@@ -41,8 +41,10 @@ def image_grid(example):
     factor = magnification(difference)
     shown = clean, clean + difference, 0.5 + factor * difference
     with matplotlib.rc_context({**figures.STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(3 * _INCHES, (_INCHES + 0.26) * len(clean) + 0.3),
-                        layout="constrained")
+        figure = Figure(
+            figsize=(3 * _INCHES, (_INCHES + 0.26) * len(clean) + 0.3),
+            layout="constrained",
+        )
         grid = figure.subplots(len(clean), 3, squeeze=False)
         for row, axes in enumerate(grid):
             for column, images in zip(axes, shown):
@@ -55,8 +57,13 @@ def image_grid(example):
 def _draw(axes, image):
     image = np.clip(image, 0, 1)
     grey = image.shape[-1] == 1
-    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None,
-                vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(
+        image[..., 0] if grey else image,
+        cmap="gray" if grey else None,
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
     axes.set_axis_off()
 
 
@@ -64,10 +71,15 @@ def _titles(axes, example, row, largest):
     label = int(example["label"][row])
     for column, which in zip(axes, ("clean_prediction", "prediction")):
         predicted = int(example[which][row])
-        column.set_title(_name(example, predicted), fontsize=8.5, loc="center",
-                         color=_RIGHT if predicted == label else _WRONG)
-    axes[2].set_title(f"max {largest:.3g}", fontsize=8.5, loc="center",
-                      fontweight="normal")
+        column.set_title(
+            _name(example, predicted),
+            fontsize=8.5,
+            loc="center",
+            color=_RIGHT if predicted == label else _WRONG,
+        )
+    axes[2].set_title(
+        f"max {largest:.3g}", fontsize=8.5, loc="center", fontweight="normal"
+    )
 
 
 def _name(example, index):
@@ -77,5 +89,12 @@ def _name(example, index):
 
 def _heading(axes, factor):
     for column, text in zip(axes, ("clean", "adversarial", f"difference × {factor}")):
-        column.annotate(text, (0.5, 1), (0, 19), xycoords="axes fraction", ha="center",
-                        textcoords="offset points", fontsize=9)
+        column.annotate(
+            text,
+            (0.5, 1),
+            (0, 19),
+            xycoords="axes fraction",
+            ha="center",
+            textcoords="offset points",
+            fontsize=9,
+        )

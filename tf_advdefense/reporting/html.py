@@ -42,11 +42,14 @@ def render(title, sections):
     """The page; the first section's blocks stand above the contents, as the lead."""
     lead, *others = sections
     return _PAGE.format(
-        title=escape(title), style=STYLESHEET,
+        title=escape(title),
+        style=STYLESHEET,
         lead=f'<section class="lead">\n{_blocks(lead)}\n</section>',
-        contents="\n".join(f'<li><a href="#{s.anchor}">{inline(s.title)}</a></li>'
-                           for s in others),
-        sections="\n".join(map(_section, others)))
+        contents="\n".join(
+            f'<li><a href="#{s.anchor}">{inline(s.title)}</a></li>' for s in others
+        ),
+        sections="\n".join(map(_section, others)),
+    )
 
 
 def inline(text):
@@ -54,8 +57,9 @@ def inline(text):
     pieces = _unbroken(escape(str(text))).split("`")
     if len(pieces) % 2 == 0:
         return "'".join(pieces)
-    return "".join(f"<code>{piece}</code>" if i % 2 else piece
-                   for i, piece in enumerate(pieces))
+    return "".join(
+        f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces)
+    )
 
 
 def _unbroken(text):
@@ -66,8 +70,10 @@ def _unbroken(text):
 
 
 def _section(section):
-    return (f'<section id="{section.anchor}">\n<h2>{inline(section.title)}</h2>\n'
-            f"{_blocks(section)}\n</section>")
+    return (
+        f'<section id="{section.anchor}">\n<h2>{inline(section.title)}</h2>\n'
+        f"{_blocks(section)}\n</section>"
+    )
 
 
 def _blocks(section):
@@ -77,24 +83,28 @@ def _blocks(section):
 def _table(table):
     head = "".join(_cell(cell, "th", ' scope="col"') for cell in table.header)
     rows = "\n".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
-    return (f'<figure class="table"><figcaption>{inline(table.caption)}</figcaption>\n'
-            f'<div class="scroll {table.layout}" tabindex="0"><table>\n'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
-            "</table></div></figure>")
+    return (
+        f'<figure class="table"><figcaption>{inline(table.caption)}</figcaption>\n'
+        f'<div class="scroll {table.layout}" tabindex="0"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
+        "</table></div></figure>"
+    )
 
 
 def _row(row):
     first, *others = row
-    return (_cell(first, "th", ' scope="row"')
-            + "".join(_cell(cell, "td") for cell in others))
+    return _cell(first, "th", ' scope="row"') + "".join(
+        _cell(cell, "td") for cell in others
+    )
 
 
 def _cell(cell, tag, attributes=""):
     if cell.shade is not None:
         attributes += f' style="--share:{100 * cell.shade:.0f}%"'
     mark = f'<span class="mark">{inline(cell.mark)}</span>' if cell.mark else ""
-    detail = "".join(f"<small>{inline(line)}</small>"
-                     for line in cell.detail.splitlines())
+    detail = "".join(
+        f"<small>{inline(line)}</small>" for line in cell.detail.splitlines()
+    )
     return f"<{tag}{attributes}><b>{inline(cell.text)}</b>{mark}{detail}</{tag}>"
 
 
@@ -102,9 +112,11 @@ def _figure(figure):
     data = base64.b64encode(figure.png).decode()
     kind = "plot narrow" if figure.narrow else "plot"
     alt = escape(figure.caption.replace("`", ""))
-    return (f'<figure class="{kind}">'
-            f'<img alt="{alt}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{inline(figure.caption)}</figcaption></figure>")
+    return (
+        f'<figure class="{kind}">'
+        f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{inline(figure.caption)}</figcaption></figure>"
+    )
 
 
 def _bullets(bullets):

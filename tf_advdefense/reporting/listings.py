@@ -1,7 +1,7 @@
 """Models and measurements listed in full: two tables and `results.csv`.
 
-    records_table(results)     # rounded, for reading
-    records_csv(results)       # the same at full precision, for a spreadsheet
+records_table(results)     # rounded, for reading
+records_csv(results)       # the same at full precision, for a spreadsheet
 """
 
 import csv
@@ -14,9 +14,20 @@ from tf_advdefense.reporting.document import Cell, Table
 
 
 def models_table(results):
-    header = [Cell(text) for text in (
-        "Model", "Architecture", "Adversarial sets", "Seed", "Epochs",
-        "Training images", "Parameters", "Validation %", "Test %")]
+    header = [
+        Cell(text)
+        for text in (
+            "Model",
+            "Architecture",
+            "Adversarial sets",
+            "Seed",
+            "Epochs",
+            "Training images",
+            "Parameters",
+            "Validation %",
+            "Test %",
+        )
+    ]
     names = protocols.ordered_models(results, results["models"])
     rows = [_model_row(results, name) for name in names]
     caption = "Accuracy is on clean images, of the whole split."
@@ -28,12 +39,16 @@ def _model_row(results, name):
     sets = model.get("adv_data") or []
     sets = ", ".join([sets] if isinstance(sets, str) else sets)
     return [
-        tables.model_cell(results, name), _text(model.get("model")),
-        _text(sets or None), _text(model.get("seed")), _text(model.get("epochs")),
+        tables.model_cell(results, name),
+        _text(model.get("model")),
+        _text(sets or None),
+        _text(model.get("seed")),
+        _text(model.get("epochs")),
         Cell(formats.count(model.get("train_examples"))),
         Cell(formats.count(model.get("num_params"))),
         Cell(formats.percent(model.get("validation_accuracy"))),
-        Cell(formats.percent(model.get("test_accuracy")))]
+        Cell(formats.percent(model.get("test_accuracy"))),
+    ]
 
 
 def _text(value):
@@ -42,26 +57,39 @@ def _text(value):
 
 def records_table(results):
     """Every record, one a row."""
-    header = [Cell("Target", "source"), Cell("Attack", "parameters"), Cell("Images"),
-              Cell("Accuracy", "95 % interval"), Cell("Fooled")]
-    norms = [n for n in formats.NORMS
-             if any(r.get(f"mean_l{n}") is not None for r in results["records"])]
+    header = [
+        Cell("Target", "source"),
+        Cell("Attack", "parameters"),
+        Cell("Images"),
+        Cell("Accuracy", "95 % interval"),
+        Cell("Fooled"),
+    ]
+    norms = [
+        n
+        for n in formats.NORMS
+        if any(r.get(f"mean_l{n}") is not None for r in results["records"])
+    ]
     header += [Cell(f"{formats.norm(n)} mean", "median") for n in norms]
     header += [Cell("Passes", "time")]
     rows = [_record_row(record, norms) for record in results["records"]]
-    caption = ("Every measurement with all its settings; distances are over the fooled "
-               "images, in units of images in [0, 1].")
+    caption = (
+        "Every measurement with all its settings; distances are over the fooled "
+        "images, in units of images in [0, 1]."
+    )
     return Table(caption, header, rows, layout="wide listing") if rows else None
 
 
 def _record_row(record, norms):
     low_high = formats.interval(record["interval"])
     return [
-        _target(record), _attack(record), Cell(formats.count(record["num_examples"])),
+        _target(record),
+        _attack(record),
+        Cell(formats.count(record["num_examples"])),
         Cell(formats.percent(record["accuracy"]), low_high),
         Cell(formats.count(record.get("fooled"))),
         *(_lengths(record, norm) for norm in norms),
-        Cell(_passes(record), formats.seconds(record.get("seconds")))]
+        Cell(_passes(record), formats.seconds(record.get("seconds"))),
+    ]
 
 
 def _passes(record):
@@ -84,24 +112,34 @@ def _attack(record):
 
 
 def _lengths(record, norm):
-    mean, median = (formats.distance(record.get(f"{kind}_l{norm}"))
-                    for kind in ("mean", "median"))
+    mean, median = (
+        formats.distance(record.get(f"{kind}_l{norm}")) for kind in ("mean", "median")
+    )
     return Cell(mean, "" if median == formats.NONE else median)
 
 
-CSV_COLUMNS = [*(name for name in RECORD if name != "interval"), "interval_low",
-               "interval_high"]
+CSV_COLUMNS = [
+    *(name for name in RECORD if name != "interval"),
+    "interval_low",
+    "interval_high",
+]
 
 
 def records_csv(results):
     """All records at full precision, one a line, parameters as JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore",
-                            lineterminator="\n")
+    writer = csv.DictWriter(
+        text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n"
+    )
     writer.writeheader()
     for record in results["records"]:
         low, high = record["interval"]
-        writer.writerow({
-            **record, "interval_low": low, "interval_high": high,
-            "params": json.dumps(record.get("params") or {}, sort_keys=True)})
+        writer.writerow(
+            {
+                **record,
+                "interval_low": low,
+                "interval_high": high,
+                "params": json.dumps(record.get("params") or {}, sort_keys=True),
+            }
+        )
     return text.getvalue()

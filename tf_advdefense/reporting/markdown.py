@@ -1,6 +1,6 @@
 """A report's sections as GitHub-flavoured Markdown.
 
-    render("Title", sections)   # text; figures are linked as figures/NAME.png
+render("Title", sections)   # text; figures are linked as figures/NAME.png
 """
 
 import re
@@ -24,8 +24,9 @@ def escape(text):
     pieces = " ".join(str(text).split()).split("`")
     if len(pieces) % 2 == 0:
         return _plain("'".join(pieces))
-    return "".join(f"`{piece}`" if i % 2 else _plain(piece)
-                   for i, piece in enumerate(pieces))
+    return "".join(
+        f"`{piece}`" if i % 2 else _plain(piece) for i, piece in enumerate(pieces)
+    )
 
 
 def _plain(text):
@@ -33,8 +34,11 @@ def _plain(text):
 
 
 def _cell(cell):
-    parts = [escape(cell.text), f"*{escape(cell.mark)}*" if cell.mark else "",
-             *map(escape, cell.detail.splitlines())]
+    parts = [
+        escape(cell.text),
+        f"*{escape(cell.mark)}*" if cell.mark else "",
+        *map(escape, cell.detail.splitlines()),
+    ]
     # Inside a table even a code span ends at a bare pipe.
     return re.sub(r"(?<!\\)\|", r"\\|", "<br>".join(filter(None, parts)))
 
@@ -43,13 +47,16 @@ def _table(table):
     lines = [[_cell(cell) for cell in row] for row in [table.header, *table.rows]]
     rule = ["---"] + ["---:"] * (len(table.header) - 1)
     rows = [lines[0], rule, *lines[1:]]
-    return "\n".join([escape(table.caption), "",
-                      *(f"| {' | '.join(row)} |" for row in rows)])
+    return "\n".join(
+        [escape(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
+    )
 
 
 def _figure(figure):
-    return (f"![{escape(figure.caption).replace('`', '')}](figures/{figure.name}.png)"
-            f"\n\n*{escape(figure.caption)}*")
+    return (
+        f"![{escape(figure.caption).replace('`', '')}](figures/{figure.name}.png)"
+        f"\n\n*{escape(figure.caption)}*"
+    )
 
 
 def _code(code):

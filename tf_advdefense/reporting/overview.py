@@ -27,25 +27,36 @@ def overview_table(results, per_example):
     joined = _joined(shown)
     if len(joined) < 2 and not transfer:
         return None
-    columns = [_column(results, white_box, c) for c in white_box.conditions
-               if c.attack == protocols.CLEAN or c in shown]
+    columns = [
+        _column(results, white_box, c)
+        for c in white_box.conditions
+        if c.attack == protocols.CLEAN or c in shown
+    ]
     if len(joined) > 1:
         columns.append(_worst_column(per_example, white_box, joined))
     columns += [_column(results, p, c) for p in transfer for c in _at_one_radius(p)]
     names = {r["target"] for r in results["records"]}
-    rows = [[tables.model_cell(results, model), *(cell(model) for _, cell in columns)]
-            for model in protocols.ordered_models(results, names)]
-    return Table(_caption(white_box, joined), [Cell("Model"), *(h for h, _ in columns)],
-                 rows, layout="wide")
+    rows = [
+        [tables.model_cell(results, model), *(cell(model) for _, cell in columns)]
+        for model in protocols.ordered_models(results, names)
+    ]
+    return Table(
+        _caption(white_box, joined),
+        [Cell("Model"), *(h for h, _ in columns)],
+        rows,
+        layout="wide",
+    )
 
 
 def _caption(white_box, joined):
     labels = formats.listing([white_box.title_of(c) for c in joined]) if joined else ""
     worst = f" Worst case: right under all of {labels}." if len(joined) > 1 else ""
-    return ("Accuracy in %, with the 95 % interval and the number of images. Each model "
-            "attacked itself, its defence included, unless the heading names the "
-            f"source.{worst} Minimal-norm attacks have no bound: how far they must go "
-            "stands below their accuracy.")
+    return (
+        "Accuracy in %, with the 95 % interval and the number of images. Each model "
+        "attacked itself, its defence included, unless the heading names the "
+        f"source.{worst} Minimal-norm attacks have no bound: how far they must go "
+        "stands below their accuracy."
+    )
 
 
 def _at_one_radius(protocol):
@@ -70,12 +81,16 @@ def _column(results, protocol, condition):
     detail = tables.budget(protocol, condition)
     if protocol.source and condition.attack != protocols.CLEAN:
         detail = "\n".join(
-            filter(None, [detail, f"from {formats.code(protocol.source)}"]))
+            filter(None, [detail, f"from {formats.code(protocol.source)}"])
+        )
 
     def cell(model):
         own = tables.accuracy_cell(results, protocol, model, condition)
-        return dataclasses.replace(own, detail=own.detail + _length(
-            protocol.cells.get((model, condition)), condition))
+        return dataclasses.replace(
+            own,
+            detail=own.detail
+            + _length(protocol.cells.get((model, condition)), condition),
+        )
 
     return Cell(condition.label, detail), cell
 
@@ -96,8 +111,11 @@ def _worst_column(per_example, protocol, joined):
         if ok is None:
             return tables.NONE
         interval = formats.interval(wilson(int(ok.sum()), len(ok)))
-        return Cell(formats.percent(ok.mean()),
-                    f"{interval}\nn = {formats.count(len(ok))}", shade=float(ok.mean()))
+        return Cell(
+            formats.percent(ok.mean()),
+            f"{interval}\nn = {formats.count(len(ok))}",
+            shade=float(ok.mean()),
+        )
 
     return Cell("Worst case", joined[0].eps_label), cell
 
@@ -109,8 +127,15 @@ def worst_case(per_example, keys):
     """
     if any(f"{key}/ok" not in per_example for key in keys):
         return None
-    each = [dict(zip(per_example[f"{key}/index"].tolist(),
-                     per_example[f"{key}/ok"].tolist())) for key in keys]
+    each = [
+        dict(
+            zip(per_example[f"{key}/index"].tolist(), per_example[f"{key}/ok"].tolist())
+        )
+        for key in keys
+    ]
     shared = set.intersection(*map(set, each))
-    return np.array([all(ok[i] for ok in each) for i in sorted(shared)]) if (
-        shared) else None
+    return (
+        np.array([all(ok[i] for ok in each) for i in sorted(shared)])
+        if (shared)
+        else None
+    )

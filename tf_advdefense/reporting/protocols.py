@@ -22,6 +22,7 @@ MINIMAL_NORM = "minimal-norm"
 @dataclass(frozen=True, order=True)
 class Condition:
     """What distinguishes two columns of one table."""
+
     rank: int
     attack: str
     norm: str
@@ -49,6 +50,7 @@ class Condition:
 @dataclass(frozen=True)
 class Protocol:
     """A table: `cells[model, condition]` is a record; `source` None is white-box."""
+
     source: str | None
     models: list
     conditions: list
@@ -56,8 +58,11 @@ class Protocol:
 
     @property
     def title(self):
-        return (f"Examples crafted on {formats.code(self.source)}" if self.source
-                else "Each model attacked itself")
+        return (
+            f"Examples crafted on {formats.code(self.source)}"
+            if self.source
+            else "Each model attacked itself"
+        )
 
     @property
     def name(self):
@@ -70,8 +75,11 @@ class Protocol:
         """The eps, and whatever else tells this attack from its twins in the table."""
         same = [c for c in self.conditions if c.attack == condition.attack]
         twins = [c for c in same if (c.norm, c.eps) == (condition.norm, condition.eps)]
-        differing = {name: value for name, value in condition.settings().items()
-                     if any(c.settings().get(name) != value for c in twins)}
+        differing = {
+            name: value
+            for name, value in condition.settings().items()
+            if any(c.settings().get(name) != value for c in twins)
+        }
         parts = [condition.eps_label, formats.params(differing)]
         if len({c.norm for c in same}) > 1:
             parts.insert(0, formats.norm(condition.norm or None))
@@ -99,8 +107,11 @@ def seen(results, protocol, model):
 def condition_of(record, with_set=True):
     known = list(formats.ATTACKS)
     attack = record["attack"]
-    settings = {name: value for name, value in (record.get("params") or {}).items()
-                if name not in ("eps", "norm")}
+    settings = {
+        name: value
+        for name, value in (record.get("params") or {}).items()
+        if name not in ("eps", "norm")
+    }
     return Condition(
         rank=known.index(attack) if attack in known else len(known),
         attack=attack,
@@ -109,7 +120,8 @@ def condition_of(record, with_set=True):
         params=json.dumps(settings, sort_keys=True),
         adv_set=(record.get("adv_set") or "") if with_set else "",
         eps_label=formats.eps(record),
-        kind=record.get("kind") or "")
+        kind=record.get("kind") or "",
+    )
 
 
 def is_clean(record):
@@ -126,9 +138,11 @@ def role(results, name):
 
 def ordered_models(results, names):
     """Undefended targets, control, defended targets, then the attack's sources."""
+
     def rank(name):
         place = {"control": 1, "source": 3}.get(role(results, name))
         return place or (0 if undefended(results, name) else 2)
+
     listed = [n for n in results["models"] if n in names]
     unlisted = sorted(set(names) - set(listed))
     return sorted(listed + unlisted, key=rank)
@@ -139,8 +153,13 @@ def baseline_of(results, model):
 
     The same architecture if there is one; a target is not compared with itself.
     """
-    candidates = [name for name in results["models"] if name != model
-                  and role(results, name) == "target" and undefended(results, name)]
+    candidates = [
+        name
+        for name in results["models"]
+        if name != model
+        and role(results, name) == "target"
+        and undefended(results, name)
+    ]
     architecture = results["models"].get(model, {}).get("model")
     same = [n for n in candidates if results["models"][n].get("model") == architecture]
     return (same or candidates or [None])[0]
@@ -148,23 +167,30 @@ def baseline_of(results, model):
 
 def challengers(results, models):
     """The models that are compared with a baseline: defended ones and controls."""
-    return [m for m in models if role(results, m) != "source"
-            and (not undefended(results, m) or role(results, m) == "control")]
+    return [
+        m
+        for m in models
+        if role(results, m) != "source"
+        and (not undefended(results, m) or role(results, m) == "control")
+    ]
 
 
 def protocols(results):
     """Every table of the report, transfer from each source first, white-box last."""
     sources = dict.fromkeys(
-        r["source"] for r in results["records"]
-        if r["setting"] == TRANSFER and r.get("source"))
+        r["source"]
+        for r in results["records"]
+        if r["setting"] == TRANSFER and r.get("source")
+    )
     found = [_transfer(results, s) for s in ordered_models(results, sources)]
     white_box = _white_box(results)
     return found + ([white_box] if white_box.attacked() else [])
 
 
 def _transfer(results, source):
-    attacked = [r for r in results["records"]
-                if not is_clean(r) and r.get("source") == source]
+    attacked = [
+        r for r in results["records"] if not is_clean(r) and r.get("source") == source
+    ]
     conditions = _by_condition([r for r in attacked if r["setting"] == TRANSFER])
     own = [r for r in attacked if r["setting"] == WHITE_BOX]
     # The source's row: scored on the very set, or else attacked live alike.
@@ -176,8 +202,9 @@ def _transfer(results, source):
 
 
 def _white_box(results):
-    records = [r for r in results["records"]
-               if not is_clean(r) and r["setting"] == WHITE_BOX]
+    records = [
+        r for r in results["records"] if not is_clean(r) and r["setting"] == WHITE_BOX
+    ]
     crossed = {r["source"] for r in results["records"] if r["setting"] == TRANSFER}
     # Scores on a set that only its own source was scored on stand in no other table.
     shown = [r for r in records if not r.get("adv_set") or r["source"] not in crossed]
@@ -191,8 +218,11 @@ def _white_box(results):
 
 def oblivious(results, white_box):
     """{(model, condition of the white-box table): oblivious record}."""
-    found = {(r["target"], condition_of(r, with_set=False)): r
-             for r in results["records"] if r["setting"] == OBLIVIOUS}
+    found = {
+        (r["target"], condition_of(r, with_set=False)): r
+        for r in results["records"]
+        if r["setting"] == OBLIVIOUS
+    }
     return {cell: r for cell, r in found.items() if cell in white_box.cells}
 
 
@@ -206,10 +236,16 @@ def _by_condition(records, with_set=True):
 
 def _assemble(results, source, conditions):
     targets = {target for row in conditions.values() for target in row}
-    clean = {r["target"]: r for r in results["records"]
-             if is_clean(r) and r["target"] in targets}
+    clean = {
+        r["target"]: r
+        for r in results["records"]
+        if is_clean(r) and r["target"] in targets
+    }
     if clean:
         conditions[condition_of(next(iter(clean.values())))] = clean
-    cells = {(target, condition): record for condition, row in conditions.items()
-             for target, record in row.items()}
+    cells = {
+        (target, condition): record
+        for condition, row in conditions.items()
+        for target, record in row.items()
+    }
     return Protocol(source, ordered_models(results, targets), sorted(conditions), cells)

@@ -4,10 +4,27 @@ import pathlib
 
 from tf_advdefense.artifacts import files
 from tf_advdefense.reporting import (
-    figures, formats, grids, html, listings, markdown, overview, protocols, summary,
-    tables)
+    figures,
+    formats,
+    grids,
+    html,
+    listings,
+    markdown,
+    overview,
+    protocols,
+    summary,
+    tables,
+)
 from tf_advdefense.reporting.document import (
-    Bullets, Cell, Code, Figure, Prose, Section, Table, slug)
+    Bullets,
+    Cell,
+    Code,
+    Figure,
+    Prose,
+    Section,
+    Table,
+    slug,
+)
 from tf_advdefense.reporting.formats import code
 
 
@@ -33,11 +50,17 @@ def write_report(directory, results, per_example, examples=()):
     title = _title(results)
     sections = build_sections(results, per_example, examples)
     drawn = [b for s in sections for b in s.blocks if isinstance(b, Figure)]
-    paths = {"figures": [_write(directory / "figures" / f"{plot.name}.png", plot.png)
-                         for plot in drawn]}
-    texts = {"markdown": ("report.md", markdown.render(title, sections)),
-             "html": ("report.html", html.render(title, sections)),
-             "csv": ("results.csv", listings.records_csv(results))}
+    paths = {
+        "figures": [
+            _write(directory / "figures" / f"{plot.name}.png", plot.png)
+            for plot in drawn
+        ]
+    }
+    texts = {
+        "markdown": ("report.md", markdown.render(title, sections)),
+        "html": ("report.html", html.render(title, sections)),
+        "csv": ("results.csv", listings.records_csv(results)),
+    }
     for kind, (name, text) in texts.items():
         paths[kind] = _write(directory / name, text.encode())
     return paths
@@ -56,8 +79,9 @@ def _title(results):
 def build_sections(results, per_example, examples=()):
     """The report's content; sections without a block are left out."""
     found = protocols.protocols(results)
-    marks = figures.styles(protocols.ordered_models(
-        results, {r["target"] for r in results["records"]}))
+    marks = figures.styles(
+        protocols.ordered_models(results, {r["target"] for r in results["records"]})
+    )
     sections = [Section("Summary", _summary(results, per_example))]
     sections += [Section("Overview", [overview.overview_table(results, per_example)])]
     sections += [_protocol_section(results, per_example, p, marks) for p in found]
@@ -67,36 +91,48 @@ def build_sections(results, per_example, examples=()):
         Section("Models", [listings.models_table(results)]),
         Section("All measurements", [listings.records_table(results)]),
         Section("How this was made", _making(results)),
-        Section("Definitions", [Bullets(DEFINITIONS)])]
+        Section("Definitions", [Bullets(DEFINITIONS)]),
+    ]
     sections = [Section(s.title, [b for b in s.blocks if b]) for s in sections]
     return [section for section in sections if section.blocks]
 
 
 def _summary(results, per_example):
-    return ([Prose(text) for text in summary.sentences(results, per_example)]
-            + [_flags(results)])
+    return [Prose(text) for text in summary.sentences(results, per_example)] + [
+        _flags(results)
+    ]
 
 
 def _flags(results):
     header = [Cell("Red flag"), Cell("Where"), Cell("What it says")]
-    rows = [[Cell(str(f.get(key, ""))) for key in ("flag", "where", "detail")]
-            for f in results.get("flags") or []]
+    rows = [
+        [Cell(str(f.get(key, ""))) for key in ("flag", "where", "detail")]
+        for f in results.get("flags") or []
+    ]
     caption = "Signs that a number above may not mean what it seems to."
     return Table(caption, header, rows, layout="text") if rows else None
 
 
 def _protocol_section(results, per_example, protocol, marks):
     kind = "Transfer" if protocol.source else "White-box"
-    caption = ("Dots are accuracies and whiskers 95 % intervals"
-               + ("; hollow dots are white-box." if protocol.source else "."))
-    blocks = [tables.accuracy_table(results, protocol),
-              Figure(f"accuracy-{slug(protocol.name)}", caption,
-                     figures.dot_plot(protocol, marks)),
-              tables.gain_table(results, per_example, protocol)]
+    caption = "Dots are accuracies and whiskers 95 % intervals" + (
+        "; hollow dots are white-box." if protocol.source else "."
+    )
+    blocks = [
+        tables.accuracy_table(results, protocol),
+        Figure(
+            f"accuracy-{slug(protocol.name)}",
+            caption,
+            figures.dot_plot(protocol, marks),
+        ),
+        tables.gain_table(results, per_example, protocol),
+    ]
     if not protocol.source:
         blocks.insert(2, tables.oblivious_table(results, protocol))
-        blocks += [tables.distance_table(results, protocol),
-                   *_distance_curves(per_example, protocol, marks)]
+        blocks += [
+            tables.distance_table(results, protocol),
+            *_distance_curves(per_example, protocol, marks),
+        ]
     return Section(f"{kind}: {protocol.title[0].lower()}{protocol.title[1:]}", blocks)
 
 
@@ -110,7 +146,8 @@ def _distance_curves(per_example, protocol, marks):
                 f"White-box {title}: the share of a model's correctly classified "
                 "images that are fooled within a distance. A curve further to the "
                 "right is the more robust model.",
-                figures.distance_cdf(lengths, condition.norm or "2", marks))
+                figures.distance_cdf(lengths, condition.norm or "2", marks),
+            )
 
 
 def _sweeps(found, marks):
@@ -124,7 +161,8 @@ def _sweeps(found, marks):
             f"{title}: accuracy against ε with 95 % intervals, on a logarithmic axis "
             "that begins at the clean accuracy. Dashed and hollow: the source itself, "
             "white-box.",
-            figures.accuracy_against_eps(found, (attack, norm, settings), marks))
+            figures.accuracy_against_eps(found, (attack, norm, settings), marks),
+        )
 
 
 def _grids(examples):
@@ -137,20 +175,26 @@ def _grids(examples):
                 f"examples-{number}-{slug(example['attack'])}",
                 f"{title}, crafted on {code(example['source'])}. Predicted class above "
                 "each image, blue if right and orange if wrong.",
-                grids.image_grid(example), narrow=True)
+                grids.image_grid(example),
+                narrow=True,
+            )
 
 
 def _making(results):
     data = results.get("dataset", {})
     commands = results.get("commands") or []
     packages = [f"{k} {v}" for k, v in (results.get("versions") or {}).items()]
-    facts = [f"{key.replace('_', ' ').capitalize()}: {value}"
-             for key, value in data.items()
-             if key != "note" and isinstance(value, (str, int, float))]
-    return [Prose(f"Data set: {data['note']}") if data.get("note") else None,
-            Bullets(facts) if facts else None,
-            Code(commands) if commands else None,
-            Prose(f"Versions: {formats.listing(packages)}.") if packages else None]
+    facts = [
+        f"{key.replace('_', ' ').capitalize()}: {value}"
+        for key, value in data.items()
+        if key != "note" and isinstance(value, (str, int, float))
+    ]
+    return [
+        Prose(f"Data set: {data['note']}") if data.get("note") else None,
+        Bullets(facts) if facts else None,
+        Code(commands) if commands else None,
+        Prose(f"Versions: {formats.listing(packages)}.") if packages else None,
+    ]
 
 
 DEFINITIONS = [

@@ -29,6 +29,7 @@ def mcnemar(only_first, only_second):
 @dataclass(frozen=True)
 class Pair:
     """Two networks on `n` common images; `gain` is the first's lead, a fraction."""
+
     n: int
     gain: float
     only_first: int
@@ -50,9 +51,11 @@ def paired(per_example, first, second):
     if not all(name in per_example for name in needed):
         return None
     first_index, first_ok, second_index, second_ok = (
-        np.asarray(per_example[name]) for name in needed)
+        np.asarray(per_example[name]) for name in needed
+    )
     common, in_first, in_second = np.intersect1d(
-        first_index, second_index, return_indices=True)
+        first_index, second_index, return_indices=True
+    )
     if not len(common):
         return None
     a, b = first_ok[in_first].astype(bool), second_ok[in_second].astype(bool)

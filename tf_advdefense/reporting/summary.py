@@ -24,21 +24,33 @@ def sentences(results, per_example):
     if found:
         spoken.append(_clean_cost(results, per_example, found[0]))
     if white_box:
-        spoken += [_gains(results, per_example, white_box),
-                   _overlooked(results, white_box), _distances(white_box)]
+        spoken += [
+            _gains(results, per_example, white_box),
+            _overlooked(results, white_box),
+            _distances(white_box),
+        ]
     if transfer:
-        spoken += [_gains(results, per_example, transfer),
-                   _control(results, per_example, transfer)]
+        spoken += [
+            _gains(results, per_example, transfer),
+            _control(results, per_example, transfer),
+        ]
     return [sentence for sentence in spoken if sentence]
 
 
 def _main_transfer(results, found):
     """The paper's, crafted on the baseline, or of a source that nobody trained on."""
-    crafted_on_target = [p for p in found if p.source in results["models"]
-                         and protocols.role(results, p.source) == "target"
-                         and protocols.undefended(results, p.source)]
-    held_out = [p for p in found if not any(
-        protocols.seen(results, p, model) for model in p.models)]
+    crafted_on_target = [
+        p
+        for p in found
+        if p.source in results["models"]
+        and protocols.role(results, p.source) == "target"
+        and protocols.undefended(results, p.source)
+    ]
+    held_out = [
+        p
+        for p in found
+        if not any(protocols.seen(results, p, model) for model in p.models)
+    ]
     return (crafted_on_target or held_out or found or [None])[0]
 
 
@@ -56,34 +68,50 @@ def _scope(results, found):
 
 
 def _defended(results, protocol):
-    return [(m, protocols.baseline_of(results, m)) for m in protocol.models
-            if not protocols.undefended(results, m)
-            and protocols.role(results, m) != "source"]
+    return [
+        (m, protocols.baseline_of(results, m))
+        for m in protocol.models
+        if not protocols.undefended(results, m)
+        and protocols.role(results, m) != "source"
+    ]
 
 
 def _clean_cost(results, per_example, protocol):
     clean = next((c for c in protocol.conditions if c.attack == protocols.CLEAN), None)
-    pairs = [(m, b, tables.gain(per_example, protocol, m, b, clean))
-             for m, b in _defended(results, protocol) if b and clean]
+    pairs = [
+        (m, b, tables.gain(per_example, protocol, m, b, clean))
+        for m, b in _defended(results, protocol)
+        if b and clean
+    ]
     pairs = [(m, b, pair) for m, b, pair in pairs if pair]
     if not pairs:
         return ""
-    changes = [f"{code(model)} {formats.points(pair.gain)} points "
-               f"({formats.p_value(pair.p)})" for model, _, pair in pairs]
+    changes = [
+        f"{code(model)} {formats.points(pair.gain)} points ({formats.p_value(pair.p)})"
+        for model, _, pair in pairs
+    ]
     baseline = pairs[0][1]
     accuracy = formats.percent(protocol.cells[baseline, clean]["accuracy"])
-    return (f"On clean images {code(baseline)} is right on {accuracy} %; "
-            f"the difference to it is {formats.listing(changes)}.")
+    return (
+        f"On clean images {code(baseline)} is right on {accuracy} %; "
+        f"the difference to it is {formats.listing(changes)}."
+    )
 
 
 def _gains(results, per_example, protocol):
-    found = [(model, baseline, _pairs(per_example, protocol, model, baseline))
-             for model, baseline in _defended(results, protocol) if baseline]
+    found = [
+        (model, baseline, _pairs(per_example, protocol, model, baseline))
+        for model, baseline in _defended(results, protocol)
+        if baseline
+    ]
     found = [gains for gains in found if gains[2]]
     if not found:
         return ""
-    told = (_told_together(protocol, found) if len(found) > _MOST_TOLD_APART else
-            [_told_apart(protocol, *gains) for gains in found])
+    told = (
+        _told_together(protocol, found)
+        if len(found) > _MOST_TOLD_APART
+        else [_told_apart(protocol, *gains) for gains in found]
+    )
     if protocol.source is None:
         return f"Attacked white-box, {'; '.join(told)}."
     source = code(protocol.source)
@@ -94,13 +122,18 @@ def _gains(results, per_example, protocol):
 
 def _comparable(protocol):
     """A minimal-norm attack fools every network in the end if it may look at it."""
-    return [c for c in protocol.attacked()
-            if protocol.source or c.kind != protocols.MINIMAL_NORM]
+    return [
+        c
+        for c in protocol.attacked()
+        if protocol.source or c.kind != protocols.MINIMAL_NORM
+    ]
 
 
 def _pairs(per_example, protocol, first, second):
-    found = {c: tables.gain(per_example, protocol, first, second, c)
-             for c in _comparable(protocol)}
+    found = {
+        c: tables.gain(per_example, protocol, first, second, c)
+        for c in _comparable(protocol)
+    }
     return {condition: pair for condition, pair in found.items() if pair}
 
 
@@ -111,9 +144,11 @@ def _better(pairs, sign=1):
 def _told_apart(protocol, model, baseline, pairs):
     """How often one model gains, and where most."""
     condition = _best(pairs)
-    return (f"{_told([model], baseline, _counts(pairs))}, best under "
-            f"{protocol.title_of(condition)}: "
-            f"{_evidence(protocol, model, baseline, condition, pairs[condition])}")
+    return (
+        f"{_told([model], baseline, _counts(pairs))}, best under "
+        f"{protocol.title_of(condition)}: "
+        f"{_evidence(protocol, model, baseline, condition, pairs[condition])}"
+    )
 
 
 def _told_together(protocol, found):
@@ -127,15 +162,18 @@ def _told_together(protocol, found):
     return [_told(models, *group) for group, models in ranked] + [
         f"the largest gain is that of {code(model)} under "
         f"{protocol.title_of(condition)}, "
-        f"{_evidence(protocol, model, baseline, condition, pairs[condition])}"]
+        f"{_evidence(protocol, model, baseline, condition, pairs[condition])}"
+    ]
 
 
 def _told(models, baseline, counts):
     gained, lost, attacks = counts
     verb = "s" * (len(models) == 1)
     losing = f" and lose{verb} on {-lost}" if lost else ""
-    return (f"{formats.listing([code(model) for model in models])} gain{verb} over "
-            f"{code(baseline)} on {_of(gained, attacks)}{losing}")
+    return (
+        f"{formats.listing([code(model) for model in models])} gain{verb} over "
+        f"{code(baseline)} on {_of(gained, attacks)}{losing}"
+    )
 
 
 def _counts(pairs):
@@ -157,26 +195,31 @@ def _of(number, attacks):
 
 def _evidence(protocol, model, baseline, condition, pair):
     first, second = (protocol.cells[m, condition] for m in (model, baseline))
-    overlap = (first["interval"][0] <= second["interval"][1]
-               and second["interval"][0] <= first["interval"][1])
-    return (f"{formats.percent(first['accuracy'])} % against "
-            f"{formats.percent(second['accuracy'])} % ({formats.points(pair.gain)} "
-            f"points, intervals {'overlap' if overlap else 'apart'}, "
-            f"{formats.p_value(pair.p)})")
+    overlap = (
+        first["interval"][0] <= second["interval"][1]
+        and second["interval"][0] <= first["interval"][1]
+    )
+    return (
+        f"{formats.percent(first['accuracy'])} % against "
+        f"{formats.percent(second['accuracy'])} % ({formats.points(pair.gain)} "
+        f"points, intervals {'overlap' if overlap else 'apart'}, "
+        f"{formats.p_value(pair.p)})"
+    )
 
 
 def _control(results, per_example, protocol):
     """The comparison the paper lacks: is the gain more than another network's?"""
     controls = [m for m in protocol.models if protocols.role(results, m) == "control"]
     defended = [m for m, _ in _defended(results, protocol)]
-    ensembles = [m for m in defended
-                 if results["models"][m]["defense"] in _ENSEMBLES]
+    ensembles = [m for m in defended if results["models"][m]["defense"] in _ENSEMBLES]
     if not defended:
         return ""
     model = (ensembles or defended)[0]
     if not controls:
-        return ("No second undefended network was scored on these examples, so the "
-                f"gain of {code(model)} cannot be told from that of any other network.")
+        return (
+            "No second undefended network was scored on these examples, so the "
+            f"gain of {code(model)} cannot be told from that of any other network."
+        )
     return _against_control(results, per_example, protocol, model, controls[0])
 
 
@@ -186,12 +229,18 @@ def _against_control(results, per_example, protocol, model, control):
     own = _pairs(per_example, protocol, control, baseline)
     if not head:
         return ""
-    also = (f" gains on {_of(_better(own), len(own))}{' too' * bool(_better(own))}, "
-            "without any defence." if own else " has no defence either.")
+    also = (
+        f" gains on {_of(_better(own), len(own))}{' too' * bool(_better(own))}, "
+        "without any defence."
+        if own
+        else " has no defence either."
+    )
     better, worse = _better(head), _better(head, sign=-1)
-    return (f"The control {code(control)}{also} Against it {code(model)} is better on "
-            f"{_of(better, len(head))}, worse on {worse} and not distinguishable on "
-            f"{len(head) - better - worse}: {_verdict(better, len(head))}")
+    return (
+        f"The control {code(control)}{also} Against it {code(model)} is better on "
+        f"{_of(better, len(head))}, worse on {worse} and not distinguishable on "
+        f"{len(head) - better - worse}: {_verdict(better, len(head))}"
+    )
 
 
 def _verdict(better, attacks):
@@ -207,23 +256,34 @@ def _overlooked(results, white_box):
     cells = protocols.oblivious(results, white_box)
     phrases = []
     for model in dict.fromkeys(model for model, _ in cells):
-        own = {c: (record["accuracy"], white_box.cells[model, c]["accuracy"])
-               for (name, c), record in cells.items() if name == model}
+        own = {
+            c: (record["accuracy"], white_box.cells[model, c]["accuracy"])
+            for (name, c), record in cells.items()
+            if name == model
+        }
         condition = max(own, key=lambda c: own[c][0] - own[c][1])
         before, after = map(formats.percent, own[condition])
-        phrases.append(f"{code(model)} from {before} to {after} % under "
-                       f"{white_box.title_of(condition)}")
+        phrases.append(
+            f"{code(model)} from {before} to {after} % under "
+            f"{white_box.title_of(condition)}"
+        )
     if not phrases:
         return ""
-    return ("Attacks that take the defence into account, beside those that overlook "
-            f"it: {'; '.join(phrases)}.")
+    return (
+        "Attacks that take the defence into account, beside those that overlook "
+        f"it: {'; '.join(phrases)}."
+    )
 
 
 def _distances(protocol):
-    attack = next((c for c in protocol.attacked()
-                   if c.kind == protocols.MINIMAL_NORM), None)
-    records = [(m, protocol.cells[m, attack]) for m in protocol.models
-               if (m, attack) in protocol.cells]
+    attack = next(
+        (c for c in protocol.attacked() if c.kind == protocols.MINIMAL_NORM), None
+    )
+    records = [
+        (m, protocol.cells[m, attack])
+        for m in protocol.models
+        if (m, attack) in protocol.cells
+    ]
     norm = (attack.norm or "2") if attack else ""
     lengths = [(m, r, r.get(f"mean_l{norm}")) for m, r in records if r["clean_correct"]]
     lengths = sorted((x for x in lengths if x[2] is not None), key=lambda x: x[2])
@@ -232,7 +292,9 @@ def _distances(protocol):
     least = min(r["fooled"] / r["clean_correct"] for _, r, _ in lengths)
     phrases = [f"{formats.distance(length)} for {code(m)}" for m, _, length in lengths]
     share = "all" if least == 1 else f"at least {formats.percent(least)} % of the"
-    return (f"White-box {attack.label} fools {share} images that a model classifies "
-            "correctly; the mean "
-            f"{formats.norm(norm)} distance that it needs is "
-            f"{formats.listing(phrases)}.")
+    return (
+        f"White-box {attack.label} fools {share} images that a model classifies "
+        "correctly; the mean "
+        f"{formats.norm(norm)} distance that it needs is "
+        f"{formats.listing(phrases)}."
+    )

@@ -19,9 +19,11 @@ def accuracy_table(results, protocol):
     """Accuracy of every model under every condition, with intervals and counts."""
     if not protocol.attacked():
         return None
-    rows = [[model_cell(results, model)]
-            + [accuracy_cell(results, protocol, model, c) for c in protocol.conditions]
-            for model in protocol.models]
+    rows = [
+        [model_cell(results, model)]
+        + [accuracy_cell(results, protocol, model, c) for c in protocol.conditions]
+        for model in protocol.models
+    ]
     header = _header(protocol, protocol.conditions)
     return Table(_accuracy_caption(results, protocol), header, rows)
 
@@ -30,14 +32,20 @@ def _accuracy_caption(results, protocol):
     images = "Source and target are the same model in every attacked cell."
     if protocol.source:
         images = f"All examples were crafted on {formats.code(protocol.source)}"
-        images += (": its own cells are marked white-box, all others are transfer."
-                   if any(protocol.is_own(*cell) for cell in protocol.cells)
-                   else ", so all is transfer.")
+        images += (
+            ": its own cells are marked white-box, all others are transfer."
+            if any(protocol.is_own(*cell) for cell in protocol.cells)
+            else ", so all is transfer."
+        )
         if any(protocols.seen(results, protocol, model) for model in protocol.models):
-            images += (f" Models marked {TRAINED_ON} saw examples of that source in "
-                       "training; for all others it is held out.")
-    return (f"Accuracy in %, with the 95 % interval and the number of images. {images} "
-            "An attacked image counts if its clean copy is classified correctly too.")
+            images += (
+                f" Models marked {TRAINED_ON} saw examples of that source in "
+                "training; for all others it is held out."
+            )
+    return (
+        f"Accuracy in %, with the 95 % interval and the number of images. {images} "
+        "An attacked image counts if its clean copy is classified correctly too."
+    )
 
 
 def _header(protocol, conditions):
@@ -54,8 +62,10 @@ def model_cell(results, name):
     model = results["models"].get(name, {})
     role = model.get("role", "target")
     what = [] if role == "target" else [role]
-    return Cell(formats.code(name), ", ".join(
-        [*what, formats.defense(model.get("defense"))]) if model else "")
+    return Cell(
+        formats.code(name),
+        ", ".join([*what, formats.defense(model.get("defense"))]) if model else "",
+    )
 
 
 def accuracy_cell(results, protocol, model, condition):
@@ -72,8 +82,10 @@ def accuracy_cell(results, protocol, model, condition):
 def _scored(record, mark=""):
     if record is None:
         return NONE
-    detail = (f"{formats.interval(record['interval'])}\n"
-              f"n = {formats.count(record['num_examples'])}")
+    detail = (
+        f"{formats.interval(record['interval'])}\n"
+        f"n = {formats.count(record['num_examples'])}"
+    )
     return Cell(formats.percent(record["accuracy"]), detail, mark, record["accuracy"])
 
 
@@ -84,28 +96,36 @@ def oblivious_table(results, protocol):
     rows = []
     for model in models:
         for setting, cells in (("oblivious", overlooked), ("adaptive", protocol.cells)):
-            rows.append([Cell(formats.code(model), f"{setting} attacker")] + [
-                _scored(cells.get((model, c))) for c in protocol.attacked()])
+            rows.append(
+                [Cell(formats.code(model), f"{setting} attacker")]
+                + [_scored(cells.get((model, c))) for c in protocol.attacked()]
+            )
     caption = (
         "Accuracy in %, with the 95 % interval and the number of images, of the whole "
         "model, on examples of an attacker who overlooks its defence (oblivious) and of "
         "one who attacks through it (adaptive: the white-box row above). Only the "
-        "adaptive row tells how robust the model is.")
+        "adaptive row tells how robust the model is."
+    )
     header = _header(protocol, protocol.attacked())
     return Table(caption, header, rows) if rows else None
 
 
 def gain_table(results, per_example, protocol):
     """Paired differences to the baseline, and of defended models to the control."""
-    rows = [[Cell(formats.code(first), f"against {formats.code(second)}")]
-            + [_gain_cell(per_example, protocol, first, second, c)
-               for c in protocol.conditions]
-            for first, second in comparisons(results, protocol)]
+    rows = [
+        [Cell(formats.code(first), f"against {formats.code(second)}")]
+        + [
+            _gain_cell(per_example, protocol, first, second, c)
+            for c in protocol.conditions
+        ]
+        for first, second in comparisons(results, protocol)
+    ]
     rows = [row for row in rows if any(cell != NONE for cell in row[1:])]
     caption = (
         "Difference in accuracy, in points, on the images that both models were scored "
         "on; below it the images that only the first and only the second model gets "
-        "right, and the exact McNemar p-value.")
+        "right, and the exact McNemar p-value."
+    )
     header = _header(protocol, protocol.conditions)
     return Table(caption, header, rows) if rows else None
 
@@ -121,8 +141,10 @@ def comparisons(results, protocol):
 
 def gain(per_example, protocol, first, second, condition):
     """`statistics.Pair` of two models under one condition, or None."""
-    keys = [protocol.cells.get((model, condition), {}).get("key")
-            for model in (first, second)]
+    keys = [
+        protocol.cells.get((model, condition), {}).get("key")
+        for model in (first, second)
+    ]
     return None if None in keys else statistics.paired(per_example, *keys)
 
 
@@ -137,16 +159,28 @@ def _gain_cell(per_example, protocol, first, second, condition):
 def distance_table(results, protocol):
     """Success rate and length of minimal-norm attacks, the smaller the easier."""
     attacks = [c for c in protocol.conditions if c.kind == protocols.MINIMAL_NORM]
-    rows = [[model_cell(results, model), Cell(attack.label, budget(protocol, attack)),
-             *_distance_cells(protocol.cells[model, attack])]
-            for attack in attacks for model in protocol.models
-            if (model, attack) in protocol.cells]
+    rows = [
+        [
+            model_cell(results, model),
+            Cell(attack.label, budget(protocol, attack)),
+            *_distance_cells(protocol.cells[model, attack]),
+        ]
+        for attack in attacks
+        for model in protocol.models
+        if (model, attack) in protocol.cells
+    ]
     caption = (
         "Attacks that look for the smallest change. Success is the share, in %, of "
         "correctly classified images that were fooled; distances are over those, in "
-        "units of images in [0, 1].")
-    header = [Cell("Model"), Cell("Attack"), Cell("Success", "95 % interval"),
-              Cell("Mean distance"), Cell("Median distance")]
+        "units of images in [0, 1]."
+    )
+    header = [
+        Cell("Model"),
+        Cell("Attack"),
+        Cell("Success", "95 % interval"),
+        Cell("Mean distance"),
+        Cell("Median distance"),
+    ]
     return Table(caption, header, rows) if rows else None
 
 
@@ -158,5 +192,7 @@ def _distance_cells(record):
         counts = f"{formats.count(fooled)} of {formats.count(attacked)}"
         success = Cell(formats.percent(fooled / attacked), f"{bounds}\n{counts}")
     norm = record.get("norm") or "2"
-    return [success] + [Cell(formats.distance(record.get(f"{kind}_l{norm}")))
-                        for kind in ("mean", "median")]
+    return [success] + [
+        Cell(formats.distance(record.get(f"{kind}_l{norm}")))
+        for kind in ("mean", "median")
+    ]

@@ -1,6 +1,6 @@
 """The accuracy tables of a report as aligned text, for the end of a command.
 
-    print(render(results))
+print(render(results))
 """
 
 from tf_advdefense.reporting import protocols, tables
@@ -11,19 +11,27 @@ def render(results):
 
     Before them, a line for each red flag.
     """
-    flags = [f"Red flag: {f['flag']}, {f['where']}: {f['detail']}"
-             for f in results.get("flags") or []]
-    shown = [_table(protocol.title, tables.accuracy_table(results, protocol))
-             for protocol in protocols.protocols(results)]
+    flags = [
+        f"Red flag: {f['flag']}, {f['where']}: {f['detail']}"
+        for f in results.get("flags") or []
+    ]
+    shown = [
+        _table(protocol.title, tables.accuracy_table(results, protocol))
+        for protocol in protocols.protocols(results)
+    ]
     return "\n\n".join([*(["\n".join(flags)] if flags else []), *shown])
 
 
 def _table(title, table):
-    rows = [[_header(cell) for cell in table.header],
-            *([row[0].text.strip("`"), *map(_cell, row[1:])] for row in table.rows)]
+    rows = [
+        [_header(cell) for cell in table.header],
+        *([row[0].text.strip("`"), *map(_cell, row[1:])] for row in table.rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-             for row in rows]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+        for row in rows
+    ]
     return "\n".join([title.replace("`", ""), *lines])
 
 
