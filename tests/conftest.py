@@ -9,11 +9,9 @@ import signal
 import subprocess
 import time
 
-import keras
-import numpy as np
-import pytest
-
 import binaries
+import keras
+import pytest
 
 # Three layers of a few thousand weights; the batches fix where shards are cut.
 COMMON = ["--dataset=digits", "--batch_size=16"]

@@ -59,7 +59,7 @@ def test_the_adaptive_attacker_divides_by_the_temperature(data):
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd_ce"])
 def test_vanished_gradients_are_no_robustness(data, name):
-    """At a scale where float32's cross-entropy is exactly flat, as a distilled one's."""
+    """At a scale where float32's cross-entropy is exactly flat, as when distilled."""
     model = make_model(scale=T * 1e3)
     chosen = [("0.3", attacks.make_attack(name, eps=0.3))]
     target = comparison.Target(

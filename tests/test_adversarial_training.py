@@ -219,7 +219,7 @@ def test_crafted_images_are_in_the_ball_and_the_box(name, batch):
     assert distance.max() > 0.05
     if name != "multi_norm":
         assert distance.max() <= 0.1 + 1e-6
-    assert 0 <= adv.min() and adv.max() <= 1
+    assert adv.min() >= 0 and adv.max() <= 1
 
 
 @pytest.mark.parametrize("name", ["pgd", "mim", "apgd_dlr"])

@@ -47,10 +47,9 @@ def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_interrupted_write_leaves_the_former_file(tmp_path, error):
     files.write_bytes(tmp_path / "x", b"old")
-    with pytest.raises(error):
-        with files.replacing(tmp_path / "x") as temporary:
-            temporary.write_bytes(b"ha")
-            raise error
+    with pytest.raises(error), files.replacing(tmp_path / "x") as temporary:
+        temporary.write_bytes(b"ha")
+        raise error
     assert (tmp_path / "x").read_bytes() == b"old"
     assert names(tmp_path) == ["x"]
 
@@ -68,12 +67,19 @@ def test_a_killed_write_leaves_the_former_file(tmp_path):
 
 
 def test_a_directory_is_replaced_whole(tmp_path):
+    ours = lambda directory: names(directory) == ["old"]
     for content in ("old", "new"):
-        with files.replacing(tmp_path / "d") as temporary:
+        with files.replacing(tmp_path / "d", ours) as temporary:
             temporary.mkdir()
             (temporary / content).write_text(content)
     assert names(tmp_path) == ["d"]
     assert names(tmp_path / "d") == ["new"]
+    with (
+        pytest.raises(FileExistsError, match="holds other files"),
+        files.replacing(tmp_path / "d", ours) as temporary,
+    ):
+        temporary.mkdir()
+    assert names(tmp_path / "d") == ["new"] and names(tmp_path) == ["d"]
 
 
 def test_data_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):

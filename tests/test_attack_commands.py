@@ -3,13 +3,15 @@
 import pathlib
 import re
 
+import binaries
 import numpy as np
 import pytest
-
-import binaries
-from tf_advdefense.artifacts import adversarial_sets
-from tf_advdefense.attacks import ATTACKS, BUDGETS, make_attack
 from test_attack_contracts import QUICK
+
+from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.attacks import ATTACKS
+from tf_advdefense.attacks import BUDGETS
+from tf_advdefense.attacks import make_attack
 
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
 NORMS = {np.inf: "Linf", 2: "L2", 1: "L1", 0: "L0", None: "none"}
@@ -49,7 +51,7 @@ def test_every_attack_makes_a_set(sets, name):
     request, examples = adv.config["request"], adversarial_sets.read_arrays(adv)
     assert request["attack"] == name
     assert request["params"].items() >= SETTINGS.get(name, {}).items()
-    assert 0 <= examples["image"].min() and examples["image"].max() <= 1
+    assert examples["image"].min() >= 0 and examples["image"].max() <= 1
     forwards, backwards = make_attack(
         name, **{**BUDGETS.get(name, {}), **SETTINGS.get(name, {})}
     ).passes

@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import ATTACKS
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
 
 BATCH, SHAPE, CLASSES = 6, (8, 8, 3), 4

@@ -8,8 +8,8 @@ import hypothesis
 from hypothesis import strategies
 import numpy as np
 import pytest
-from test_attack_contracts import QUICK
 import tensorflow as tf
+from test_attack_contracts import QUICK
 
 from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack

@@ -8,13 +8,12 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import autopgd
-from tf_advdefense.attacks import autopgd_stages
 from tf_advdefense.attacks import autopgd_dense
 from tf_advdefense.attacks import autopgd_sparse
+from tf_advdefense.attacks import autopgd_stages
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks import stages
-from tf_advdefense.attacks.contract import defaults
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "apgd.npz"
 ATTACKS = {"ce": "apgd_ce", "dlr": "apgd_dlr", "targeted_dlr": "apgd_t"}

@@ -7,10 +7,16 @@ import keras
 import numpy as np
 import pytest
 
-from tf_advdefense import attacks, comparison, evaluation
-from tf_advdefense.artifacts import adversarial_sets, adversarial_shards, files, results
+from tf_advdefense import attacks
+from tf_advdefense import comparison
+from tf_advdefense import evaluation
+from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.artifacts import adversarial_shards
+from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import results
 from tf_advdefense.attacks import engine
-from tf_advdefense.datasets import Dataset, Split
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.datasets import Split
 
 SHAPE = (6, 6, 3)
 
@@ -28,6 +34,9 @@ def model():
     return keras.Sequential(
         [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(4)]
     )
+
+
+CHOSEN = (("8/255", attacks.make_attack("fgsm")),)
 
 
 def target(name="a", sha256="1" * 64):
@@ -57,7 +66,7 @@ def plan(
     data,
     targets=None,
     sets=(),
-    chosen=(("8/255", attacks.make_attack("fgsm")),),
+    chosen=CHOSEN,
     **settings,
 ):
     settings = {"num_examples": 10, "few": 5, "batch_size": 4, **settings}

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense import attacks, diagnostics
-from tf_advdefense.artifacts import runs, saved_model
-from tf_advdefense.datasets import Dataset, Split
+from tf_advdefense import attacks
+from tf_advdefense import diagnostics
+from tf_advdefense.artifacts import runs
+from tf_advdefense.artifacts import saved_model
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.datasets import Split
 
 SHAPE = (6, 6, 3)
 

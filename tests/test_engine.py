@@ -5,7 +5,6 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack

@@ -4,11 +4,11 @@ import os
 import shutil
 import time
 
+import binaries
 import keras
 import pytest
 import tensorflow as tf
 
-import binaries
 from tf_advdefense.artifacts import saved_model
 
 MODEL = "--model=small_resnet"

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tf_advdefense import evaluation
-from tf_advdefense.attacks import engine, make_attack
+from tf_advdefense.attacks import engine
+from tf_advdefense.attacks import make_attack
 from tf_advdefense.datasets import Split
 
 NORMS = ("l0", "l1", "l2", "linf")

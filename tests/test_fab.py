@@ -12,9 +12,9 @@ import tensorflow as tf
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import fab
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.fab import fab_t
 from tf_advdefense.attacks.balls import dual_lengths
 from tf_advdefense.attacks.balls import lengths
+from tf_advdefense.attacks.fab import fab_t
 from tf_advdefense.attacks.hyperplane import to_hyperplane
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "fab.npz"

@@ -1,10 +1,10 @@
 """The fast minimum-norm attack against exact distances and its algorithm in NumPy."""
 
+import closed_forms
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import closed_forms
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.fmn import fmn

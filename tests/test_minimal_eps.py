@@ -1,9 +1,9 @@
 """The smallest radius of an attack against exact distances on linear models."""
 
+import closed_forms
 import numpy as np
 import pytest
 
-import closed_forms
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.minimal_eps import minimal_eps

@@ -1,14 +1,14 @@
 """Balls and projected gradient descent against closed forms and CleverHans."""
 
-from cleverhans.tf2.attacks.projected_gradient_descent import (
-    projected_gradient_descent,
-)
+import functools
+
+from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+import closed_forms
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import closed_forms
 from tf_advdefense.attacks import balls
 from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
@@ -261,7 +261,8 @@ def test_a_batch_of_unknown_size(model, batch):
     spec = [tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([None], tf.int64)]
     for hyper in ({}, {"nb_restarts": 2}, {"norm": 1, "rand_init": True}):
         attack = make_attack("pgd", nb_iter=3, eps=0.1, **hyper)
-        traced = tf.function(lambda x, y: attack(model, x, y), input_signature=spec)
+        call = functools.partial(attack, model)
+        traced = tf.function(call, input_signature=spec)
         np.testing.assert_allclose(traced(*batch), attack(model, *batch), atol=1e-6)
 
 

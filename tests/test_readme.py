@@ -5,11 +5,10 @@ import re
 import runpy
 import shlex
 
+import binaries
 import keras
 import numpy as np
 import pytest
-
-import binaries
 
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")

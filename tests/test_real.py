@@ -1,11 +1,12 @@
 """On real CIFAR-10, prepared in TFDS_DATA_DIR: `.venv/bin/python -m pytest -m real`."""
 
+import binaries
 import numpy as np
 import pytest
 
-import binaries
 from tf_advdefense import datasets
-from tf_advdefense.artifacts import adversarial_sets, runs
+from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.artifacts import runs
 
 pytestmark = pytest.mark.real
 

@@ -12,20 +12,18 @@ import numpy as np
 import pytest
 
 from tf_advdefense.artifacts import results as results_format
-from tf_advdefense.reporting import (
-    document,
-    figures,
-    formats,
-    grids,
-    markdown,
-    overview,
-    protocols,
-    statistics,
-    summary,
-    tables,
-    render_tables,
-    write_report,
-)
+from tf_advdefense.reporting import document
+from tf_advdefense.reporting import figures
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import grids
+from tf_advdefense.reporting import markdown
+from tf_advdefense.reporting import overview
+from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import render_tables
+from tf_advdefense.reporting import statistics
+from tf_advdefense.reporting import summary
+from tf_advdefense.reporting import tables
+from tf_advdefense.reporting import write_report
 from tf_advdefense.reporting.report import build_sections
 
 # Share of correct images that survive an attack of strength 1, by model.
@@ -867,7 +865,8 @@ def test_html_is_self_contained_and_balanced(written):
     page = written["html"].read_text()
     assert "<script" not in page and not re.search(r'(?:src|href)="(?!data:|#)', page)
     assert page.count("data:image/png;base64,") == len(written["figures"])
-    for tag in "table tr td th section figure p ul li small b code".split():
+    tags = "table tr td th section figure p ul li small b code"
+    for tag in tags.split():
         opened = len(re.findall(rf"<{tag}[ >]", page))
         assert opened == page.count(f"</{tag}>"), tag
 
@@ -1036,7 +1035,7 @@ def test_reporting_imports_no_tensorflow():
 
 def test_red_flags_come_first_in_the_terminal(data):
     flag = {"flag": "accuracy at chance", "where": "a", "detail": "10.3 %"}
-    shown = reporting.render_tables({**data[0], "flags": [flag]})
+    shown = render_tables({**data[0], "flags": [flag]})
     assert shown.startswith("Red flag: accuracy at chance, a: 10.3 %\n\n")
 
 

@@ -181,7 +181,7 @@ def test_l1_projection_is_the_nearest_point():
     room = np.where(eta > 0, 1 - x, x).reshape(6, -1).astype(np.float64)
     size = np.abs(eta).reshape(6, -1).astype(np.float64)
     for row in range(6):
-        shrunk = lambda level: np.clip(size[row] - level, 0, room[row])
+        shrunk = lambda level, row=row: np.clip(size[row] - level, 0, room[row])
         # The sum is linear between the levels where an entry begins or ends to shrink.
         ends = np.sort([0, *size[row], *np.maximum(size[row] - room[row], 0)])
         sums = np.array([shrunk(level).sum() for level in ends])

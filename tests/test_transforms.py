@@ -5,13 +5,13 @@ import pathlib
 import subprocess
 import sys
 
+import binaries
 import keras
 import numpy as np
 from PIL import Image
 import pytest
 import tensorflow as tf
 
-import binaries
 from tf_advdefense import evaluation
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model

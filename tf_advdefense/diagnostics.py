@@ -107,10 +107,9 @@ def _of_clean(record, classes):
         yield _flag(
             "accuracy at chance",
             record["target"],
-            (
-                f"{100 * record['accuracy']:.1f} % of {record['num_examples']} clean images "
-                f"with {classes} classes: {CHANCE} No number of this model means anything"
-            ),
+            f"{100 * record['accuracy']:.1f} % of {record['num_examples']} clean "
+            f"images with {classes} classes: {CHANCE} No number of this model means "
+            "anything",
         )
 
 
@@ -201,8 +200,8 @@ def _transfer_beats_white_box(records, per_example):
                 _flag(
                     "transfer beats white-box",
                     f"{record['attack']} on {record['target']}",
-                    f"{beaten} of {len(shared)} images that resist the model's own attack "
-                    f"fall to examples of {record['source']}",
+                    f"{beaten} of {len(shared)} images that resist the model's own "
+                    f"attack fall to examples of {record['source']}",
                 )
             )
     return found

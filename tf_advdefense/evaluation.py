@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tf_advdefense.artifacts.results import wilson
 from tf_advdefense.attacks import engine
-from tf_advdefense.attacks.model_fn import predict, served
+from tf_advdefense.attacks.model_fn import predict
+from tf_advdefense.attacks.model_fn import served
 
 _NORMS = ("l0", "l1", "l2", "linf")
 

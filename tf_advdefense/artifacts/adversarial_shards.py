@@ -71,10 +71,13 @@ def write_shard(directory, name, split, i, n, examples, store="float32"):
         images = _grey_levels(images)
     features = _features(images.shape[1:], store, np.int64)
     columns = {**examples, "image": images}
-    with files.replacing(_shard_path(directory, name, split, i, n)) as temporary:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for row in zip(*(columns[key] for key in FEATURES)):
-                writer.write(_serialize(features, dict(zip(FEATURES, row))))
+    path = _shard_path(directory, name, split, i, n)
+    with (
+        files.replacing(path) as temporary,
+        tf.io.TFRecordWriter(str(temporary)) as writer,
+    ):
+        for row in zip(*(columns[key] for key in FEATURES)):
+            writer.write(_serialize(features, dict(zip(FEATURES, row))))
 
 
 def finish_set(directory, name, split, n, class_names, image_shape, store, config):

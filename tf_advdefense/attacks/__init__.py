@@ -21,10 +21,10 @@ Parameters carry CleverHans' names and defaults. `engine` runs an attack over ar
 To add one: a function under `contract`, and an entry of ATTACKS.
 """
 
+from collections.abc import Callable
 import dataclasses
 import math
 import operator
-from typing import Callable
 
 from tf_advdefense.attacks import autoattack
 from tf_advdefense.attacks import autopgd

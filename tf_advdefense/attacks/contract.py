@@ -148,7 +148,7 @@ def _check_ball(attack, eps, norm):
         return  # inside a tf.function, where values are not known yet
     values = np.atleast_1d(eps)
     if norm == np.inf:
-        good = (0 <= values) & (values <= 1)
+        good = (values >= 0) & (values <= 1)
         rule = "in [0, 1]", " Write 8/255 for eight grey levels."
     else:
         good, rule = values >= 0, ("at least 0", "")

@@ -50,7 +50,7 @@ def normal(keys, counter, shape):
     """Standard normal float32, `[n, *shape]`; arguments as of `uniform`."""
     # Box and Muller 1958, on halves of 64 bits; the radius must not take log(0).
     bits = _bits(keys, counter, shape)
-    radius = tf.sqrt(-2 * tf.math.log((_unit(_shift(bits, 40)) + 2.0**-25)))
+    radius = tf.sqrt(-2 * tf.math.log(_unit(_shift(bits, 40)) + 2.0**-25))
     angle = 2 * math.pi * _unit(bits & 0xFFFFFF)
     return radius * tf.cos(angle)
 

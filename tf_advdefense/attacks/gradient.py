@@ -39,7 +39,7 @@ def fgsm(call, *, eps=8 / 255, norm=np.inf):
 
 @contract(norms=(np.inf,), eps_per_image=True)
 def r_fgsm(call, *, eps=8 / 255, alpha=0.5):
-    """R+FGSM, Tramèr et al. 2018 (arXiv:1705.07204), section 4.1: out of masked regions.
+    """R+FGSM, Tramèr et al. 2018 (arXiv:1705.07204), section 4.1: random start.
 
     A step of random signs, then FGSM with what is left of eps. `alpha` is the random
     step's share of eps: the paper gives its length, half of eps on ImageNet and a

@@ -95,7 +95,7 @@ def is_random(model):
 
 
 def is_expectation(model_fn):
-    """Whether a function of `inference` is the mean over the draws of a random model."""
+    """Whether it is the mean over the draws of a random model."""
     return any(getattr(member, "random", False) for member in members(model_fn))
 
 

@@ -83,7 +83,7 @@ def _vector_rank(grad_sparsity, x, size):
             "`grad_sparsity` must be one number or one per image. "
             f"Received: shape {percent.shape} for images of shape {x.shape}."
         )
-    if tf.executing_eagerly() and not tf.reduce_all((0 < percent) & (percent < 100)):
+    if tf.executing_eagerly() and not tf.reduce_all((percent > 0) & (percent < 100)):
         raise ValueError(
             "`grad_sparsity` must be in (0, 100). "
             f"Received: grad_sparsity={percent.numpy().tolist()}."

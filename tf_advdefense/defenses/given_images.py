@@ -47,7 +47,8 @@ def mixed(model, batch, *, label_smoothing=0.0):
     mean weighs both halves by their share of the batch. Labels are the true ones.
 
     Args:
-      model, batch, label_smoothing: as `plain`; `batch` also holds `adv_image` and `adv_label`.
+      model, batch, label_smoothing: as `plain`; `batch` also holds `adv_image` and
+        `adv_label`.
     """
     clean, adversarial = both_passes(
         model, batch["image"], batch["adv_image"], statistics="joint"

@@ -1,7 +1,7 @@
 """The defences by name: what they train on, by which loss, with which settings."""
 
-import dataclasses
 from collections.abc import Callable
+import dataclasses
 
 from tf_advdefense.defenses import adversarial_training
 from tf_advdefense.defenses import distillation

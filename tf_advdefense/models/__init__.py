@@ -14,7 +14,9 @@ import inspect
 import keras
 
 from tf_advdefense.models.alexnet import alexnet
-from tf_advdefense.models.resnet import resnet50, resnet50_cifar, small_resnet
+from tf_advdefense.models.resnet import resnet50
+from tf_advdefense.models.resnet import resnet50_cifar
+from tf_advdefense.models.resnet import small_resnet
 
 # Builders: function(image_shape, num_classes, **model_args) -> keras.Model.
 MODELS = {

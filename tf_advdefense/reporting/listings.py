@@ -9,8 +9,11 @@ import io
 import json
 
 from tf_advdefense.artifacts.results import RECORD
-from tf_advdefense.reporting import formats, protocols, tables
-from tf_advdefense.reporting.document import Cell, Table
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import tables
+from tf_advdefense.reporting.document import Cell
+from tf_advdefense.reporting.document import Table
 
 
 def models_table(results):

@@ -11,8 +11,11 @@ import dataclasses
 import numpy as np
 
 from tf_advdefense.artifacts.results import wilson
-from tf_advdefense.reporting import formats, protocols, tables
-from tf_advdefense.reporting.document import Cell, Table
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import tables
+from tf_advdefense.reporting.document import Cell
+from tf_advdefense.reporting.document import Table
 
 _RADIUS = 8 / 255
 

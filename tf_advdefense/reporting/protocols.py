@@ -9,7 +9,9 @@ is therefore white-box. Under *white-box* every model faces images crafted on it
 A condition is an attack with every parameter, so no two budgets are ever pooled.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 import json
 
 from tf_advdefense.reporting import formats

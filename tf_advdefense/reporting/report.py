@@ -3,28 +3,24 @@
 import pathlib
 
 from tf_advdefense.artifacts import files
-from tf_advdefense.reporting import (
-    figures,
-    formats,
-    grids,
-    html,
-    listings,
-    markdown,
-    overview,
-    protocols,
-    summary,
-    tables,
-)
-from tf_advdefense.reporting.document import (
-    Bullets,
-    Cell,
-    Code,
-    Figure,
-    Prose,
-    Section,
-    Table,
-    slug,
-)
+from tf_advdefense.reporting import figures
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import grids
+from tf_advdefense.reporting import html
+from tf_advdefense.reporting import listings
+from tf_advdefense.reporting import markdown
+from tf_advdefense.reporting import overview
+from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import summary
+from tf_advdefense.reporting import tables
+from tf_advdefense.reporting.document import Bullets
+from tf_advdefense.reporting.document import Cell
+from tf_advdefense.reporting.document import Code
+from tf_advdefense.reporting.document import Figure
+from tf_advdefense.reporting.document import Prose
+from tf_advdefense.reporting.document import Section
+from tf_advdefense.reporting.document import Table
+from tf_advdefense.reporting.document import slug
 from tf_advdefense.reporting.formats import code
 
 

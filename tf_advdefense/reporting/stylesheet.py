@@ -69,7 +69,8 @@ td[style] { background: color-mix(in srgb, var(--accent) calc(var(--share) * 0.2
   white-space: nowrap; }
 .wide table { font-size: 0.82rem; }
 .wide th, .wide td { padding: 0.35rem 0.5rem; }
-.listing td:nth-child(2), .listing th:nth-child(2), .text th, .text td { text-align: left; }
+.listing td:nth-child(2), .listing th:nth-child(2), .text th, .text td {
+  text-align: left; }
 .listing td:nth-child(2) small { white-space: normal; min-width: 11rem; }
 .text th:first-child { position: static; white-space: nowrap; }
 

@@ -7,7 +7,9 @@ exact McNemar on the common images gives p < 0.05, not corrected for the number 
 attacks. Sentences whose models or attacks are absent are left out.
 """
 
-from tf_advdefense.reporting import formats, protocols, tables
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import tables
 from tf_advdefense.reporting.formats import code
 
 SIGNIFICANT = 0.05

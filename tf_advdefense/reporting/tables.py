@@ -8,8 +8,11 @@ would be empty is None.
 """
 
 from tf_advdefense.artifacts.results import wilson
-from tf_advdefense.reporting import formats, protocols, statistics
-from tf_advdefense.reporting.document import Cell, Table
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import statistics
+from tf_advdefense.reporting.document import Cell
+from tf_advdefense.reporting.document import Table
 
 NONE = Cell(formats.NONE)
 TRAINED_ON = "trained on"
@@ -102,8 +105,8 @@ def oblivious_table(results, protocol):
             )
     caption = (
         "Accuracy in %, with the 95 % interval and the number of images, of the whole "
-        "model, on examples of an attacker who overlooks its defence (oblivious) and of "
-        "one who attacks through it (adaptive: the white-box row above). Only the "
+        "model, on examples of an attacker who overlooks its defence (oblivious) and "
+        "of one who attacks through it (adaptive: the white-box row above). Only the "
         "adaptive row tells how robust the model is."
     )
     header = _header(protocol, protocol.attacked())

@@ -3,7 +3,8 @@
 print(render(results))
 """
 
-from tf_advdefense.reporting import protocols, tables
+from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import tables
 
 
 def render(results):
