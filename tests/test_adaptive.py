@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from tf_advdefense import attacks
-from tf_advdefense import comparison
-from tf_advdefense import evaluation
-from tf_advdefense.attacks import engine
-from tf_advdefense.attacks.losses import margin
-from tf_advdefense.attacks.model_fn import inference
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.losses import margin
+from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.adaptive import attacked_view
+from tf_advdefense.evaluation import evaluate as evaluation
+from tf_advdefense.evaluation import measurements as comparison
 
 SHAPE, CLASSES, T = (6, 6, 3), 4, 100.0
 

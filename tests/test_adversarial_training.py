@@ -7,16 +7,16 @@ import tensorflow as tf
 
 from tf_advdefense import attacks
 from tf_advdefense import defenses
-from tf_advdefense import optimizers
-from tf_advdefense import training
-from tf_advdefense.checkpoints import Checkpoint
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.defenses import DEFENSES
 from tf_advdefense.defenses import forward
 from tf_advdefense.defenses import free
 from tf_advdefense.defenses.hyperparameters import keywords
-from tf_advdefense.defenses.robust_validation import RobustValidation
+from tf_advdefense.training import optimizers
+from tf_advdefense.training import trainer as training
+from tf_advdefense.training.checkpoints import Checkpoint
+from tf_advdefense.training.robust_validation import RobustValidation
 
 SHAPE, CLASSES = (6, 6, 3), 4
 BATCH, STEPS = 8, 3

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tf_advdefense.artifacts import files
-from tf_advdefense.artifacts import results as results_format
 from tf_advdefense.artifacts import runs
+from tf_advdefense.evaluation import records as results_format
 
 REQUEST = {"model": "alexnet", "epochs": 3, "params": {"eps": 0.3, "shape": (8, 8)}}
 

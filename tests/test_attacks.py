@@ -13,15 +13,15 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.balls import random_ball
-from tf_advdefense.attacks.carlini_wagner import cw
-from tf_advdefense.attacks.draws import row_keys
-from tf_advdefense.attacks.gradient import bim
-from tf_advdefense.attacks.gradient import fgsm
-from tf_advdefense.attacks.gradient import mim
-from tf_advdefense.attacks.gradient import r_fgsm
-from tf_advdefense.attacks.projected_gradient import pgd
-from tf_advdefense.attacks.sparse_l1 import sparse_l1
+from tf_advdefense.attacks.core.balls import random_ball
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.gradient.fast_gradient import bim
+from tf_advdefense.attacks.gradient.fast_gradient import fgsm
+from tf_advdefense.attacks.gradient.fast_gradient import mim
+from tf_advdefense.attacks.gradient.fast_gradient import r_fgsm
+from tf_advdefense.attacks.gradient.projected_gradient import pgd
+from tf_advdefense.attacks.gradient.sparse_l1 import sparse_l1
+from tf_advdefense.attacks.minimal_norm.carlini_wagner import cw
 
 BOUNDS = {"clip_min": 0.0, "clip_max": 1.0}
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "sparse_l1.npz"

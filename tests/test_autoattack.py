@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core import craft as engine
 
 SMALL = {"n_iter": 6, "n_queries": 30}
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import autopgd
-from tf_advdefense.attacks import autopgd_dense
-from tf_advdefense.attacks import autopgd_sparse
-from tf_advdefense.attacks import autopgd_stages
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks import stages
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core import stages
+from tf_advdefense.attacks.gradient import auto_pgd as autopgd
+from tf_advdefense.attacks.gradient import auto_pgd_dense as autopgd_dense
+from tf_advdefense.attacks.gradient import auto_pgd_runs as autopgd_stages
+from tf_advdefense.attacks.gradient import auto_pgd_sparse as autopgd_sparse
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "apgd.npz"
 ATTACKS = {"ce": "apgd_ce", "dlr": "apgd_dlr", "targeted_dlr": "apgd_t"}

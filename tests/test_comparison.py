@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tf_advdefense import attacks
-from tf_advdefense import comparison
-from tf_advdefense import evaluation
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import adversarial_shards
 from tf_advdefense.artifacts import files
-from tf_advdefense.artifacts import results
-from tf_advdefense.attacks import engine
+from tf_advdefense.attacks.core import craft as engine
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
+from tf_advdefense.evaluation import evaluate as evaluation
+from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation import records as results
 
 SHAPE = (6, 6, 3)
 

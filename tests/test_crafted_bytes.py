@@ -20,8 +20,8 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import ATTACKS
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core import craft as engine
 
 RECORDED = pathlib.Path(__file__).parent / "golden" / "crafted_bytes.json"
 COUNT, SHAPE, CLASSES = 16, (8, 8, 3), 5

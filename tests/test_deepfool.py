@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.deepfool import deepfool
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.minimal_norm.deepfool import deepfool
 
 norms = pytest.mark.parametrize("norm", [2, np.inf])
 DUAL = {2: 2, np.inf: 1}

@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense import attacks
-from tf_advdefense import diagnostics
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
+from tf_advdefense.evaluation import diagnostics
 
 SHAPE = (6, 6, 3)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import draws
+from tf_advdefense.attacks.core import draws
 
 COUNT = 60_000
 KINDS = {

@@ -7,8 +7,8 @@ from scipy.optimize import linprog
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.carlini_wagner import cw
-from tf_advdefense.attacks.elastic_net import ead
+from tf_advdefense.attacks.minimal_norm.carlini_wagner import cw
+from tf_advdefense.attacks.minimal_norm.elastic_net import ead
 
 SIZE = 27
 directions = pytest.mark.parametrize("targeted", [False, True])

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core import craft as engine
 
 ATTACKS = {
     "fgsm": {"eps": 0.1},

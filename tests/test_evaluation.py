@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_advdefense import evaluation
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core import craft as engine
 from tf_advdefense.datasets import Split
+from tf_advdefense.evaluation import evaluate as evaluation
 
 NORMS = ("l0", "l1", "l2", "linf")
 

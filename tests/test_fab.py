@@ -9,13 +9,13 @@ from scipy.optimize import linprog
 from scipy.optimize import minimize
 import tensorflow as tf
 
-from tf_advdefense.attacks import engine
-from tf_advdefense.attacks import fab
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.balls import dual_lengths
-from tf_advdefense.attacks.balls import lengths
-from tf_advdefense.attacks.fab import fab_t
-from tf_advdefense.attacks.hyperplane import to_hyperplane
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.balls import dual_lengths
+from tf_advdefense.attacks.core.balls import lengths
+from tf_advdefense.attacks.minimal_norm import fab
+from tf_advdefense.attacks.minimal_norm.fab import fab_t
+from tf_advdefense.attacks.minimal_norm.hyperplane import to_hyperplane
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "fab.npz"
 DUAL = {2: 2, np.inf: 1, 1: np.inf}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.fmn import fmn
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.minimal_norm.fmn import fmn
 
 MOST = {2: 1.02, np.inf: 1.02, 1: 1.05}  # of the exact distance
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import draws
-from tf_advdefense.attacks import engine
-from tf_advdefense.attacks import hop_skip_jump as module
-from tf_advdefense.attacks import hop_skip_jump_phases as phases
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.hop_skip_jump import hop_skip_jump
+from tf_advdefense.attacks.black_box import hop_skip_jump as module
+from tf_advdefense.attacks.black_box import hop_skip_jump_phases as phases
+from tf_advdefense.attacks.black_box.hop_skip_jump import hop_skip_jump
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core import draws
 
 SHAPE, SIZE = (3, 3, 3), 27
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "hop_skip_jump.npz"

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.gradient import fgsm
-from tf_advdefense.attacks.model_fn import inference
-from tf_advdefense.attacks.model_fn import joint_logits
+from tf_advdefense.attacks.core.model_fn import inference
+from tf_advdefense.attacks.core.model_fn import joint_logits
+from tf_advdefense.attacks.gradient.fast_gradient import fgsm
 
 STEPS = {"eps": 0.1, "eps_iter": 0.03, "nb_iter": 4}
 # Attacks on a loss, and those on a decision.

@@ -4,9 +4,9 @@ import closed_forms
 import numpy as np
 import pytest
 
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.minimal_eps import minimal_eps
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.minimal_norm.minimal_eps import minimal_eps
 
 CASES = [
     ("pgd", np.inf),

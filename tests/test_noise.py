@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense import comparison
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.balls import random_ball
-from tf_advdefense.attacks.draws import row_keys
-from tf_advdefense.attacks.noise import noise
-from tf_advdefense.attacks.spatial import spatial
-from tf_advdefense.attacks.spatial import transform
+from tf_advdefense.attacks.black_box.noise import noise
+from tf_advdefense.attacks.black_box.spatial import spatial
+from tf_advdefense.attacks.black_box.spatial import transform
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.balls import random_ball
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.evaluation import measurements as comparison
 
 
 def rows(values):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense import optimizers
 from tf_advdefense.models import MODELS
+from tf_advdefense.training import optimizers
 
 SETTINGS = {
     "optimizer": "sgd",

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_advdefense import comparison
 from tf_advdefense import datasets
-from tf_advdefense import evaluation
 from tf_advdefense.artifacts import adversarial_sets
-from tf_advdefense.artifacts import results
 from tf_advdefense.artifacts import runs
+from tf_advdefense.evaluation import evaluate as evaluation
+from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation import records as results
 
 RUNS = [
     "interrupted",

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import balls
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.draws import row_keys
-from tf_advdefense.attacks.gradient import bim
-from tf_advdefense.attacks.gradient import fgsm
-from tf_advdefense.attacks.gradient import mim
-from tf_advdefense.attacks.losses import LOSSES
-from tf_advdefense.attacks.projected_gradient import pgd
-from tf_advdefense.attacks.sparse_l1 import sparse_l1
+from tf_advdefense.attacks.core import balls
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.losses import LOSSES
+from tf_advdefense.attacks.gradient.fast_gradient import bim
+from tf_advdefense.attacks.gradient.fast_gradient import fgsm
+from tf_advdefense.attacks.gradient.fast_gradient import mim
+from tf_advdefense.attacks.gradient.projected_gradient import pgd
+from tf_advdefense.attacks.gradient.sparse_l1 import sparse_l1
 
 
 @pytest.fixture(scope="module")

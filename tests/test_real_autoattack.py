@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from tf_advdefense import datasets
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core import craft as engine
 
 pytestmark = pytest.mark.real
 

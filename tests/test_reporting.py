@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from tf_advdefense.artifacts import results as results_format
+from tf_advdefense.evaluation import records as results_format
+from tf_advdefense.evaluation import statistics
 from tf_advdefense.reporting import document
 from tf_advdefense.reporting import figures
 from tf_advdefense.reporting import formats
@@ -20,7 +21,6 @@ from tf_advdefense.reporting import markdown
 from tf_advdefense.reporting import overview
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import render_tables
-from tf_advdefense.reporting import statistics
 from tf_advdefense.reporting import summary
 from tf_advdefense.reporting import tables
 from tf_advdefense.reporting import write_report

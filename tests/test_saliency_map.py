@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.saliency_map import _second_largest_before
-from tf_advdefense.attacks.saliency_map import best_pair
-from tf_advdefense.attacks.saliency_map import jsma
+from tf_advdefense.attacks.minimal_norm.saliency_map import _second_largest_before
+from tf_advdefense.attacks.minimal_norm.saliency_map import best_pair
+from tf_advdefense.attacks.minimal_norm.saliency_map import jsma
 
 SHAPE = (6, 6, 3)
 SIZE = 108

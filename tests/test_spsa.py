@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks import spsa as module
-from tf_advdefense.attacks.spsa import spsa
+from tf_advdefense.attacks.black_box import spsa as module
+from tf_advdefense.attacks.black_box.spsa import spsa
+from tf_advdefense.attacks.core import craft as engine
 
 SETTINGS = {
     "norm": np.inf,

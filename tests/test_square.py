@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks import square_windows
-from tf_advdefense.attacks.l1_ball import project
-from tf_advdefense.attacks.square import square
+from tf_advdefense.attacks.black_box import square_windows
+from tf_advdefense.attacks.black_box.square import square
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.l1_ball import project
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "square.npz"
 every_norm = pytest.mark.parametrize("norm, eps", [(np.inf, 0.1), (2, 1.0), (1, 6.0)])

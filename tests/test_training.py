@@ -13,15 +13,15 @@ import tensorflow as tf
 
 from tf_advdefense import defenses
 from tf_advdefense import distribution
-from tf_advdefense import optimizers
-from tf_advdefense import training
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import adversarial_shards
 from tf_advdefense.artifacts import files
-from tf_advdefense.checkpoints import Checkpoint
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.models import build_model
+from tf_advdefense.training import optimizers
+from tf_advdefense.training import trainer as training
+from tf_advdefense.training.checkpoints import Checkpoint
 
 SHAPE = (8, 8, 3)
 BATCH, STEPS = 8, 3

@@ -12,14 +12,13 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from tf_advdefense import evaluation
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
-from tf_advdefense.attacks import engine
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.draws import row_keys
-from tf_advdefense.attacks.model_fn import inference
-from tf_advdefense.attacks.model_fn import served
+from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import inference
+from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.datasets import Split
 from tf_advdefense.defenses.transforms import TRANSFORMS
 from tf_advdefense.defenses.transforms import describe
@@ -30,6 +29,7 @@ from tf_advdefense.defenses.transforms import without_transforms
 from tf_advdefense.defenses.transforms.quilting import _beyond_seam
 from tf_advdefense.defenses.transforms.transform import image_keys
 from tf_advdefense.defenses.transforms.transformed import transformed_layer
+from tf_advdefense.evaluation import evaluate as evaluation
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "total_variance.npz"
 SHAPE = (17, 14, 3)

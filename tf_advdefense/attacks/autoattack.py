@@ -13,16 +13,16 @@ batches; called directly, every row stays in the batch.
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.autopgd import apgd_ce
-from tf_advdefense.attacks.autopgd import apgd_dlr
-from tf_advdefense.attacks.autopgd import apgd_t
-from tf_advdefense.attacks.contract import contract
-from tf_advdefense.attacks.contract import defaults
-from tf_advdefense.attacks.fab import fab_t
-from tf_advdefense.attacks.square import square
-from tf_advdefense.attacks.stages import Stages
-from tf_advdefense.attacks.stages import run
-from tf_advdefense.attacks.stages import where
+from tf_advdefense.attacks.black_box.square import square
+from tf_advdefense.attacks.core.contract import contract
+from tf_advdefense.attacks.core.contract import defaults
+from tf_advdefense.attacks.core.stages import Stages
+from tf_advdefense.attacks.core.stages import run
+from tf_advdefense.attacks.core.stages import where
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_ce
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_dlr
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_t
+from tf_advdefense.attacks.minimal_norm.fab import fab_t
 
 _VERSIONS = ("standard", "plus", "rand")
 

@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.contract import defaults as attack_defaults
-from tf_advdefense.attacks.contract import nearest
+from tf_advdefense.attacks.core.contract import defaults as attack_defaults
+from tf_advdefense.attacks.core.contract import nearest
 from tf_advdefense.defenses import hyperparameters
 from tf_advdefense.defenses import sets as adversarial_sets
 from tf_advdefense.defenses.given_images import plain  # noqa: F401

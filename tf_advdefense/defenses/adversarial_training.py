@@ -10,9 +10,9 @@ al. 2020) differ in how they craft and in how much the clean images weigh; see
 
 import tensorflow as tf
 
-from tf_advdefense.attacks import balls
-from tf_advdefense.attacks import draws
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core import balls
+from tf_advdefense.attacks.core import draws
 from tf_advdefense.defenses.forward import both_passes
 from tf_advdefense.defenses.forward import crafting_model
 from tf_advdefense.defenses.forward import updating_pass

@@ -11,7 +11,7 @@ gradient that float32 could hold: no robustness, as attacks on the logits show.
 
 import tensorflow as tf
 
-from tf_advdefense.attacks.model_fn import inference
+from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.defenses.forward import updating_pass
 
 

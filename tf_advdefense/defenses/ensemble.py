@@ -14,7 +14,7 @@ import functools
 
 import tensorflow as tf
 
-from tf_advdefense.attacks import draws
+from tf_advdefense.attacks.core import draws
 from tf_advdefense.defenses.adversarial_training import against_current
 from tf_advdefense.defenses.adversarial_training import draw_keys
 

@@ -4,8 +4,8 @@ import inspect
 import math
 import numbers
 
-from tf_advdefense.attacks.contract import check_kind
-from tf_advdefense.attacks.contract import nearest
+from tf_advdefense.attacks.core.contract import check_kind
+from tf_advdefense.attacks.core.contract import nearest
 from tf_advdefense.defenses import adversarial_training
 from tf_advdefense.defenses import forward
 from tf_advdefense.defenses import multi_norm

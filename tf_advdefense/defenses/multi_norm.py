@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.gradient_path import cross_entropy
-from tf_advdefense.attacks.model_fn import inference
+from tf_advdefense.attacks.core.gradient_check import cross_entropy
+from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.defenses.forward import crafting_model
 
 MIXES = ("max", "avg")

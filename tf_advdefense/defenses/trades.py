@@ -9,8 +9,8 @@ a neighbour from that on the image (equation 5); the neighbour is where it is la
 
 import tensorflow as tf
 
-from tf_advdefense.attacks import draws
-from tf_advdefense.attacks.model_fn import inference
+from tf_advdefense.attacks.core import draws
+from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.defenses.adversarial_training import draw_keys
 from tf_advdefense.defenses.forward import both_passes
 from tf_advdefense.defenses.forward import crafting_model

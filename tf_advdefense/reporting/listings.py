@@ -8,7 +8,7 @@ import csv
 import io
 import json
 
-from tf_advdefense.artifacts.results import RECORD
+from tf_advdefense.evaluation.records import RECORD
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from tf_advdefense.artifacts.results import wilson
+from tf_advdefense.evaluation.records import wilson
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables

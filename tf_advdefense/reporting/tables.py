@@ -7,10 +7,10 @@ Every number is a record's, or is counted from the per-example arrays. A table t
 would be empty is None.
 """
 
-from tf_advdefense.artifacts.results import wilson
+from tf_advdefense.evaluation import statistics
+from tf_advdefense.evaluation.records import wilson
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
-from tf_advdefense.reporting import statistics
 from tf_advdefense.reporting.document import Cell
 from tf_advdefense.reporting.document import Table
 

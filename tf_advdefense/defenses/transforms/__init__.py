@@ -9,7 +9,7 @@ write its layer in a file here (see `transform`) and add a line to `TRANSFORMS`.
 
 import ast
 
-from tf_advdefense.attacks.contract import nearest
+from tf_advdefense.attacks.core.contract import nearest
 from tf_advdefense.defenses.transforms.bit_depth import BitDepth
 from tf_advdefense.defenses.transforms.crop_rescale import CropRescale
 from tf_advdefense.defenses.transforms.jpeg import Jpeg

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tf_advdefense.attacks import draws
+from tf_advdefense.attacks.core import draws
 from tf_advdefense.defenses.transforms.transform import Transform
 from tf_advdefense.defenses.transforms.transform import check_range
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks import draws
+from tf_advdefense.attacks.core import draws
 from tf_advdefense.defenses.transforms.transform import Transform
 from tf_advdefense.defenses.transforms.transform import check_range
 

@@ -23,8 +23,8 @@ import numbers
 import keras
 import tensorflow as tf
 
-from tf_advdefense.attacks.contract import nearest
-from tf_advdefense.attacks.draws import row_keys
+from tf_advdefense.attacks.core.contract import nearest
+from tf_advdefense.attacks.core.draws import row_keys
 
 
 class Transform(keras.layers.Layer):

@@ -21,8 +21,8 @@ an attack one draw for each image that it tries: attack the `.keras` file instea
 import keras
 import tensorflow as tf
 
-from tf_advdefense.attacks.draws import row_keys
-from tf_advdefense.attacks.model_fn import attacked
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import attacked
 from tf_advdefense.defenses.transforms.transform import image_keys
 
 

@@ -1,0 +1,1 @@
+"""Attacks that see scores or decisions only, and baselines that see nothing."""

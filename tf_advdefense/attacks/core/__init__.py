@@ -1,0 +1,1 @@
+"""What attacks share: the one object, the one runner, models, balls, losses, draws."""

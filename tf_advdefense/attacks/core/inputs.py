@@ -1,0 +1,71 @@
+"""The arguments that all attacks share, checked: images, labels, indices, bounds."""
+
+import tensorflow as tf
+
+from tf_advdefense.attacks.core.gradient_check import check_gradient
+from tf_advdefense.attacks.core.model_fn import compiled_logits
+from tf_advdefense.attacks.core.model_fn import members
+from tf_advdefense.attacks.core.model_fn import predict
+
+
+def check_inputs(model_fn, x, y, targeted, clip_min, clip_max, index, gradient=True):
+    """Checked `(images float32, labels int64, indices int64)`; y None is predicted.
+
+    Raises:
+      ValueError: in one line, also at tracing. The images' values can only be
+        checked eagerly.
+    """
+    x = tf.stop_gradient(tf.cast(x, tf.float32))
+    _check_range(x, clip_min, clip_max)
+    if y is None and targeted:
+        raise ValueError(
+            "A targeted attack needs `y`, the target classes. Received: y=None."
+        )
+    y = predict(model_fn, x) if y is None else _classes(model_fn, y, x)
+    index = tf.range(tf.shape(x)[0]) if index is None else _per_image("index", index, x)
+    if gradient:
+        for member in members(model_fn):  # of a mean, one gradient would suffice
+            check_gradient(member, x, y, targeted)
+    return x, y, tf.cast(index, tf.int64)
+
+
+def _check_range(x, clip_min, clip_max):
+    if not clip_min < clip_max:
+        raise ValueError(
+            "`clip_min` must be below `clip_max`. "
+            f"Received: clip_min={clip_min}, clip_max={clip_max}."
+        )
+    if not tf.executing_eagerly() or not tf.size(x):
+        return
+    low, high = float(tf.reduce_min(x)), float(tf.reduce_max(x))
+    if low < clip_min or high > clip_max:
+        raise ValueError(
+            f"Images must lie in [{clip_min}, {clip_max}]. Received: values in "
+            f"[{low:g}, {high:g}]. Divide 8-bit images by 255."
+        )
+
+
+def _classes(model_fn, y, x):
+    y = _per_image("y", y, x)
+    if not tf.executing_eagerly() or not tf.size(y):
+        return y
+    # Traced here, the model's forward pass is at hand for `predict`.
+    traced = compiled_logits.get_concrete_function(model_fn, x)
+    count = traced.structured_outputs.shape[-1]
+    low, high = int(tf.reduce_min(y)), int(tf.reduce_max(y))
+    if low < 0 or high >= count:
+        raise ValueError(
+            f"`y` must hold classes from 0 to {count - 1}. Received: values from {low} "
+            f"to {high}."
+        )
+    return y
+
+
+def _per_image(name, values, x):
+    values = tf.convert_to_tensor(values)
+    if not values.dtype.is_integer or not values.shape.is_compatible_with(x.shape[:1]):
+        raise ValueError(
+            f"`{name}` must hold one integer per image. Received: {values.dtype.name} "
+            f"of shape {values.shape} for images of shape {x.shape}."
+        )
+    return tf.cast(values, tf.int64)

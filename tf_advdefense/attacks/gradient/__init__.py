@@ -1,0 +1,1 @@
+"""Attacks of a fixed radius along the gradient."""

@@ -1,0 +1,197 @@
+"""The saliency map attack (JSMA): few values, changed as far as they go.
+
+    adv = jsma(model, images, targets, targeted=True)
+    adv = jsma(model, images, labels, theta=-1.0, gamma=0.1)
+
+Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max]; a feature
+is one of their height x width x channels values. The result is the first image found
+that fools the model, and the image itself where none was.
+
+The original compares all pairs of features at once: a matrix of features x features
+per image. `best_pair` finds the same pair from the few features that can be in it.
+"""
+
+import tensorflow as tf
+
+from tf_advdefense.attacks.core import losses
+from tf_advdefense.attacks.core.stages import Stages
+from tf_advdefense.attacks.core.stages import compiled
+from tf_advdefense.attacks.core.stages import counters
+from tf_advdefense.attacks.core.stages import loop
+from tf_advdefense.attacks.core.stages import select
+from tf_advdefense.attacks.core.stages import staged
+from tf_advdefense.attacks.core.stages import where
+
+_SPAN = 5  # iterations of a compiled block: 15 passes
+
+
+def init(model_fn, x, y, seed, index, settings):
+    """The state before the first iteration; `y` the labels, or the targets."""
+    rising = settings["theta"] > 0
+    room = x < settings["clip_max"] if rising else x > settings["clip_min"]
+    return {
+        "image": x,
+        "label": y,
+        "changed": x,
+        "free": tf.reshape(room, [-1, x.shape[1:].num_elements()]),
+        "iteration": tf.zeros(tf.shape(x)[:1], tf.int32),
+        **counters(x),
+    }
+
+
+@compiled
+def advance(model_fn, state, settings):
+    """Runs a block of iterations on every image; rows that are `done` keep theirs."""
+    return loop(lambda state: _iterate(model_fn, state, settings), state, _SPAN)
+
+
+def finish(state, settings):
+    """The fooling image of each row, or the row's own image."""
+    return where(state["fooled"], state["changed"], state["image"])
+
+
+def _iterate(model_fn, state, settings):
+    logits, gain, harm = _saliencies(model_fn, state, settings)
+    fooled = losses.is_fooled(logits, state["label"], settings["targeted"])
+    size = state["free"].shape[1]
+    # The last iteration only asks the model about the last change.
+    last = state["iteration"] >= int(size * settings["gamma"] / 2)
+    free = state["free"] & ~(fooled | last | state["done"])[:, None]
+    sign = 1.0 if settings["theta"] > 0 else -1.0
+    pair, found = best_pair(sign * gain, -sign * harm, free)
+    chosen = tf.reduce_any(tf.one_hot(pair, size, True, False), axis=1)
+    chosen &= found[:, None]
+    new = {
+        **state,
+        "changed": _change(state["changed"], chosen, settings),
+        "free": state["free"] & ~chosen,
+        "iteration": state["iteration"] + 1,
+        "forwards": state["forwards"] + 1,
+        "backwards": state["backwards"] + 2,
+        "fooled": fooled,
+        "done": ~found,
+    }
+    return select(state["done"], state, new)
+
+
+def _saliencies(model_fn, state, settings):
+    """The logits, and the gradients of the target's and of the sum of all others.
+
+    Both gradients are `[n, features]`: two backward passes, whatever the classes.
+    """
+    with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
+        tape.watch(state["changed"])
+        logits = model_fn(state["changed"])
+    target = state["label"]
+    if not settings["targeted"]:
+        own = tf.one_hot(target, logits.shape[-1], True, False)
+        target = tf.argmax(tf.where(own, logits.dtype.min, logits), axis=1)
+    target = tf.one_hot(target, logits.shape[-1], dtype=logits.dtype)
+    gain, harm = (
+        tape.gradient(logits, state["changed"], output_gradients=classes)
+        for classes in (target, 1 - target)
+    )
+    flat = [-1, state["free"].shape[1]]
+    return logits, tf.reshape(gain, flat), tf.reshape(harm, flat)
+
+
+def _change(images, chosen, settings):
+    moved = tf.clip_by_value(
+        images + settings["theta"], settings["clip_min"], settings["clip_max"]
+    )
+    return tf.where(tf.reshape(chosen, tf.shape(images)), moved, images)
+
+
+def best_pair(a, b, free):
+    """The pair of free features with the largest product of sums, both positive.
+
+    Maximises (a_p + a_q) * (b_p + b_q) exactly, without a features x features matrix.
+    The product grows with all four. Where two features are at least as good as p in
+    both a and b, one of them may take p's place beside q: so both p and q can be sought
+    among the features of which fewer than two precede them in the order of a with no
+    smaller b. These candidates are a handful where a and b are unrelated or rise
+    together, and at worst all; each of them is compared with all features.
+
+    Args:
+      a, b: float32 `[n, features]`; what is not finite is not free.
+      free: bool `[n, features]`.
+
+    Returns:
+      `(pair, found)`: int32 `[n, 2]`, and bool `[n]`, whether there is such a pair.
+    """
+    free &= tf.math.is_finite(a) & tf.math.is_finite(b)
+    a, b = (tf.where(free, values, -float("inf")) for values in (a, b))
+    order = tf.argsort(a, axis=1, direction="DESCENDING", stable=True)
+    a, b = (tf.gather(values, order, batch_dims=1) for values in (a, b))
+
+    def compare(candidates, largest, pair):
+        """The next candidate of each row with all of its features."""
+        p = tf.argmax(tf.cast(candidates, tf.int32), axis=1, output_type=tf.int32)
+        at_p = tf.one_hot(p, a.shape[1], True, False)
+        sum_a, sum_b = (v + tf.gather(v, p, batch_dims=1)[:, None] for v in (a, b))
+        product = tf.where((sum_a > 0) & (sum_b > 0) & ~at_p, sum_a * sum_b, -1.0)
+        q = tf.argmax(product, axis=1, output_type=tf.int32)
+        value = tf.gather(product, q, batch_dims=1)
+        better = value > largest
+        pair = tf.where(better[:, None], tf.stack([p, q], axis=1), pair)
+        return candidates & ~at_p, tf.where(better, value, largest), pair
+
+    none = -tf.ones_like(a[:, 0])
+    _, largest, pair = tf.while_loop(
+        lambda candidates, *_: tf.reduce_any(candidates),
+        compare,
+        (b > _second_largest_before(b), none, tf.zeros_like(order[:, :2])),
+    )
+    return tf.gather(order, pair, batch_dims=1), largest >= 0
+
+
+def _second_largest_before(values):
+    """At each place of a row the second largest of the values before it, or -inf."""
+    first, second = _shifted(values, 1), tf.fill(tf.shape(values), -float("inf"))
+    width = 1  # the largest two of so many places before, doubled until it is all
+    while width < values.shape[1]:
+        other = _shifted(first, width)
+        second = tf.maximum(second, _shifted(second, width))
+        second = tf.maximum(second, tf.minimum(first, other))
+        first = tf.maximum(first, other)
+        width *= 2
+    return second
+
+
+def _shifted(values, places):
+    """Moved to the right; -inf comes in."""
+    padding = [[0, 0], [places, 0]]
+    return tf.pad(values[:, :-places], padding, constant_values=-float("inf"))
+
+
+@staged(norms=(0,), stages=Stages(init, advance, finish))
+def jsma(*, theta=1.0, gamma=1.0):
+    """Papernot et al. 2015 (arXiv:1511.07528), algorithms 2 and 3.
+
+    Each iteration changes the pair of features that raises the target's logit and
+    lowers the sum of all other logits by the largest product, both by `theta`, clipped
+    to the bounds; each feature once, until the model is fooled.
+
+    The paper and CleverHans 3 know targets only, and CleverHans draws one where none is
+    given. Here an untargeted attack aims at the class that is the likeliest beside the
+    label, chosen anew in each iteration, and ends when the model leaves the label.
+    Different from CleverHans besides: an image without an admissible pair is given up
+    (there, its first value moves on, twice as far); a negative `theta` lowers features,
+    as in the paper (there, it raises them beyond the bounds); images that were not
+    fooled come back unchanged; and of pairs with equal products another one may be
+    chosen.
+
+    Args:
+      theta: the change of each chosen feature; a negative one lowers features.
+      gamma: the largest share of the features to change, in (0, 1].
+    """
+    if not theta or theta != theta:
+        raise ValueError(f"`theta` must not be 0. Received: theta={theta}.")
+    if not 0 < gamma <= 1:
+        raise ValueError(f"`gamma` must be in (0, 1]. Received: gamma={gamma}.")
+
+
+def cost(hyper):
+    """Passes per image of 32 x 32 x 3 values, at most; others scale with their size."""
+    iterations = int(32 * 32 * 3 * hyper["gamma"] / 2) + 1
+    return iterations, 2 * iterations

@@ -1,0 +1,1 @@
+"""How robust a classifier is: per-example measurements, their statistics and flags."""

@@ -1,0 +1,1 @@
+"""Training a classifier with a defence: the one training step, runs, checkpoints."""
