@@ -15,6 +15,9 @@ from keras import layers
 # BatchNorm's running statistics must follow the weights within a short
 # training: Keras' default of 0.99 leaves them hundreds of steps behind.
 _BN_MOMENTUM = 0.9
+# oneDNN corrupts memory in the filter gradient of 1x1 convolutions of stride 2 with
+# fewer input channels: there the stride comes first, by a pool of single pixels.
+_ONEDNN_FROM = 16
 
 
 def resnet50(image_shape, num_classes):
@@ -123,6 +126,9 @@ def _bottleneck(x, channels, stride, name):
 
 
 def _add_shortcut(x, y, stride, name):
+    if stride != 1 and x.shape[-1] < _ONEDNN_FROM:
+        x = layers.MaxPooling2D(1, stride, name=f"{name}_stride")(x)
+        stride = 1
     if stride != 1 or x.shape[-1] != y.shape[-1]:
         x = _conv_bn(x, y.shape[-1], 1, stride, name=f"{name}_shortcut")
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
