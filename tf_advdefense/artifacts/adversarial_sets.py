@@ -22,9 +22,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.images import NORMS
 
 CLASSES = ("label", "clean_prediction", "prediction")
-NORMS = ("l0", "l1", "l2", "linf")
 FEATURES = ("image", "clean_index", *CLASSES, *NORMS)
 _WINDOW = 4096  # Examples shuffled at a time, 50 MB of 32x32 float32 images.
 

@@ -20,7 +20,9 @@ import tensorflow_datasets as tfds
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts.adversarial_sets import CLASSES
 from tf_advdefense.artifacts.adversarial_sets import FEATURES
-from tf_advdefense.artifacts.adversarial_sets import NORMS
+from tf_advdefense.images import NORMS
+from tf_advdefense.images import as_float
+from tf_advdefense.images import as_grey_levels
 
 STORES = ("float32", "uint8")
 
@@ -49,7 +51,7 @@ def as_stored(images, store):
     """
     if store == "float32":
         return np.asarray(images, np.float32)
-    return _grey_levels(images).astype(np.float32) / np.float32(255)
+    return as_float(as_grey_levels(images))
 
 
 def write_shard(directory, name, split, i, n, examples, store="float32"):
@@ -68,7 +70,7 @@ def write_shard(directory, name, split, i, n, examples, store="float32"):
     _check_examples(examples)
     images = examples["image"]
     if store == "uint8":
-        images = _grey_levels(images)
+        images = as_grey_levels(images)
     features = _features(images.shape[1:], store, np.int64)
     columns = {**examples, "image": images}
     path = _shard_path(directory, name, split, i, n)
@@ -145,10 +147,6 @@ def _features(image_shape, store, label):
         | dict.fromkeys(CLASSES, label)
         | dict.fromkeys(NORMS, np.float32)
     )
-
-
-def _grey_levels(images):
-    return np.rint(np.asarray(images) * 255).astype(np.uint8)
 
 
 def _check_examples(examples):

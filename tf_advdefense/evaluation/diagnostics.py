@@ -10,9 +10,9 @@ reason to distrust a number that was measured (Carlini et al. 2019, arXiv:1902.0
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.core import craft as engine
 from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.evaluation.records import wilson
+from tf_advdefense.images import as_float
 
 _SAMPLE = 8
 _INVARIANCE = 1e-4  # Relative; float32 kernels of other shapes stay far below.
@@ -42,7 +42,7 @@ def check_classifier(model, data, name):
             f"{list(shape)}, {data.name} has {list(data.image_shape)}. Choose its "
             "--dataset, or resize with --image_size."
         )
-    images = engine.as_float(data.test.images[:_SAMPLE])
+    images = as_float(data.test.images[:_SAMPLE])
     logits = _logits(model, images)
     if logits.ndim != 2 or logits.shape[1] != data.num_classes:
         raise ValueError(

@@ -17,8 +17,9 @@ from tf_advdefense.attacks.core import craft as engine
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.evaluation.records import wilson
-
-_NORMS = ("l0", "l1", "l2", "linf")
+from tf_advdefense.images import NORMS
+from tf_advdefense.images import as_float
+from tf_advdefense.images import padded
 
 
 def classify(model, images, batch_size=128):
@@ -45,12 +46,12 @@ def _least_likely(model_fn, images):
 def _in_batches(function, model, images, batch_size):
     model_fn = served(model)
     batches = (
-        engine.as_float(images[start : start + batch_size])
+        as_float(images[start : start + batch_size])
         for start in range(0, len(images), batch_size)
     )
     return np.concatenate(
         [
-            function(model_fn, engine.padded(batch, batch_size)).numpy()[: len(batch)]
+            function(model_fn, padded(batch, batch_size)).numpy()[: len(batch)]
             for batch in batches
         ]
     )
@@ -94,7 +95,7 @@ def _statistics(name, function, distances, fooled):
         f"{name}_{norm}": float(function(distances[norm][fooled]))
         if norm in distances and fooled.any()
         else None
-        for norm in _NORMS
+        for norm in NORMS
     }
 
 
@@ -118,7 +119,7 @@ def on_set(model, examples, clean_images, batch_size=128):
         examples["label"],
         classify(model, clean_images, batch_size),
         classify(model, examples["image"], batch_size),
-        {norm: examples[norm] for norm in _NORMS},
+        {norm: examples[norm] for norm in NORMS},
     )
     return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
 
@@ -152,7 +153,7 @@ def under_attack(
         examples["label"],
         examples["clean_prediction"],
         examples["prediction"],
-        {norm: examples[norm] for norm in _NORMS},
+        {norm: examples[norm] for norm in NORMS},
     )
     passes = {key: float(examples[key].mean()) for key in ("forwards", "backwards")}
     return _timed({**fields, **passes}, started), {**arrays, "index": split.index}

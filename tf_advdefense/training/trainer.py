@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense import distribution
+from tf_advdefense.images import as_float
 from tf_advdefense.training.checkpoints import Checkpoint
 
 
@@ -186,9 +187,7 @@ def accuracy(classifier, split, batch_size=500):
     """Clean accuracy of a classifier on a `Split`, in inference mode."""
     correct = [
         np.argmax(
-            classifier.predict_on_batch(
-                split.images[i : i + batch_size] / np.float32(255)
-            ),
+            classifier.predict_on_batch(as_float(split.images[i : i + batch_size])),
             -1,
         )
         == split.labels[i : i + batch_size]

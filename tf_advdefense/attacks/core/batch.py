@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.inputs import check_inputs
+from tf_advdefense.images import padded
 
 
 def run(model_fn, attack, batch, count, seed, settings, report):
@@ -98,9 +99,3 @@ def _shrink(state, rows, size):
     """Unfinished images first; finished ones, which stay as they are, fill up."""
     keep = np.argsort(state["done"].numpy(), kind="stable")[:size]
     return {key: tf.gather(value, keep) for key, value in state.items()}, rows[keep]
-
-
-def padded(rows, batch_size):
-    """`rows` filled up to `batch_size` by repeating the first: one compiled shape."""
-    missing = batch_size - len(rows)
-    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])

@@ -19,7 +19,6 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.core.batch import padded
 from tf_advdefense.attacks.core.batch import run
 from tf_advdefense.attacks.core.gradient_check import compute_gradient
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
@@ -27,6 +26,9 @@ from tf_advdefense.attacks.core.inputs import check_inputs
 from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served
+from tf_advdefense.images import as_float
+from tf_advdefense.images import norms
+from tf_advdefense.images import padded
 
 
 def craft_batches(
@@ -148,26 +150,6 @@ def estimate(attack, num_images, seconds, *, batch_size=128):
     return batches * (
         backwards * seconds[1] + max(0, forwards - backwards) * seconds[0]
     )
-
-
-def norms(adv, clean):
-    """`l0` (changed values), `l1`, `l2` and `linf` of perturbations, float32 `[n]`."""
-    eta = np.abs(adv.astype(np.float64) - clean).reshape(len(adv), -1)
-    values = {
-        "l0": np.sum(eta > 0, axis=1),
-        "l1": np.sum(eta, axis=1),
-        "l2": np.sqrt(np.sum(eta**2, axis=1)),
-        "linf": np.max(eta, axis=1),
-    }
-    return {name: value.astype(np.float32) for name, value in values.items()}
-
-
-def as_float(images):
-    """uint8 or float images as float32 in [0, 1]."""
-    images = np.asarray(images)
-    if images.dtype == np.uint8:
-        return images / np.float32(255)
-    return images.astype(np.float32, copy=False)
 
 
 def _check_arrays(images, attack_labels, **columns):

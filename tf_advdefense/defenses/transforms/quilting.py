@@ -7,6 +7,7 @@ import tensorflow as tf
 from tf_advdefense.attacks.core import draws
 from tf_advdefense.defenses.transforms.transform import Transform
 from tf_advdefense.defenses.transforms.transform import check_range
+from tf_advdefense.images import as_grey_levels
 
 
 @keras.saving.register_keras_serializable("tf_advdefense")
@@ -74,7 +75,7 @@ class Quilting(Transform):
                 f"{self.patch}, channels]. Received: {list(database.shape)}."
             )
         if database.dtype != np.uint8:
-            database = np.rint(np.clip(database, 0, 1) * 255).astype(np.uint8)
+            database = as_grey_levels(np.clip(database, 0, 1))
         self.cut, self.patches = database, len(database)
 
     @property

@@ -1,0 +1,41 @@
+"""Arrays of images: 8-bit and float, padded batches, and the norms between two.
+
+images = as_float(split.images)               # float32 [n, h, w, c] in [0, 1]
+batch = padded(images[-5:], 128)              # float32 [128, h, w, c]
+norms(adversarial, images)["l2"]              # float32 [n]
+"""
+
+import numpy as np
+
+NORMS = ("l0", "l1", "l2", "linf")
+
+
+def as_float(images: np.ndarray) -> np.ndarray:
+    """uint8 or float images as float32 in [0, 1]."""
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images / np.float32(255)
+    return images.astype(np.float32, copy=False)
+
+
+def as_grey_levels(images: np.ndarray) -> np.ndarray:
+    """Float images in [0, 1] as the nearest uint8."""
+    return np.rint(np.asarray(images) * 255).astype(np.uint8)
+
+
+def padded(rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """`rows` filled up to `batch_size` by repeating the first: one compiled shape."""
+    missing = batch_size - len(rows)
+    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+
+
+def norms(adv: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
+    """`l0` (changed values), `l1`, `l2` and `linf` of perturbations, float32 `[n]`."""
+    eta = np.abs(adv.astype(np.float64) - clean).reshape(len(adv), -1)
+    values = {
+        "l0": np.sum(eta > 0, axis=1),
+        "l1": np.sum(eta, axis=1),
+        "l2": np.sqrt(np.sum(eta**2, axis=1)),
+        "linf": np.max(eta, axis=1),
+    }
+    return {name: value.astype(np.float32) for name, value in values.items()}
