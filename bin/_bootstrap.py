@@ -52,7 +52,7 @@ def _load_quietly():
 tf = _load_quietly()
 
 # Keras loads models that contain these layers once it knows them.
-from tf_advdefense.defenses import transforms  # noqa: E402, F401
+from tf_advdefense.defenses.transforms import layers  # noqa: E402, F401
 
 FLAGS = flags.FLAGS
 # Of a test set that an attack is run on, unless --num_examples says otherwise.

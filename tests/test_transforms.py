@@ -434,7 +434,8 @@ def test_an_attack_sees_the_mean_over_draws_that_are_no_images(everything):
     np.testing.assert_array_equal(logits_fn(images), whole)
     layer = transformed_layer(everything)
     draws = max(layer.draws, layer.eot_draws)
-    np.testing.assert_allclose(whole, layer.expectation(images, draws), atol=1e-5)
+    np.testing.assert_allclose(whole, layer.mean_over(images, draws), atol=1e-5)
+    np.testing.assert_allclose(whole, layer.expectation(images), atol=1e-5)
     own = served(everything)(images)
     np.testing.assert_allclose(own, everything(images), atol=1e-5)
     assert np.abs(whole - everything(images)).max() > 1e-3
@@ -449,7 +450,7 @@ def test_a_deterministic_model_is_one_function():
 def test_the_mean_over_draws_converges():
     _, whole = transformed("crop_rescale")
     layer, images = transformed_layer(whole), tf.constant(natural())
-    far = tf.function(layer.expectation, reduce_retracing=True)
+    far = tf.function(layer.mean_over, reduce_retracing=True)
     exact = far(images, tf.constant(1024), tf.constant(9))
 
     def error(draws):
