@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
-from tf_advdefense.attacks.core.stages import column
+from tf_advdefense.attacks.core.state import column
 
 
 def radii(eps, x):

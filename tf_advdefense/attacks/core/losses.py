@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
 from tf_advdefense.attacks.core.model_fn import joint_logits
-from tf_advdefense.attacks.core.model_fn import members
 
 
 def margin(labels, logits):
@@ -66,7 +65,7 @@ def check_loss(loss):
 
 def evaluate(model_fn, loss_fn, x, y):
     """`(logits, loss)`; of joint models, the loss is the mean of their losses."""
-    each = [member(x) for member in members(model_fn)]
+    each = [member(x) for member in model_fn.members]
     loss = sum(loss_fn(labels=y, logits=logits) for logits in each) / len(each)
     return (joint_logits(each) if len(each) > 1 else each[0]), loss
 
