@@ -19,14 +19,13 @@ attack that does not stop per image is one function, `at_once`; a sequence of at
 each on what is still robust, has `parts` instead of the three.
 """
 
-import dataclasses
 from collections.abc import Callable
 from collections.abc import Sequence
+import dataclasses
 from typing import Any
 from typing import Literal
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import batch

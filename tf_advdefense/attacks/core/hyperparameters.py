@@ -4,9 +4,9 @@ A hyperparameter whose default is a bool, a whole number or a text takes only th
 numbers of iterations or draws start at 1.
 """
 
+from collections.abc import Iterable
 import difflib
 import numbers
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def _check_ball(attack) -> None:
         return  # inside a tf.function, where values are not known yet
     values = np.atleast_1d(eps)
     if norm == np.inf:
-        good = (0 <= values) & (values <= 1)
+        good = (values >= 0) & (values <= 1)
         rule = "in [0, 1]", " Write 8/255 for eight grey levels."
     else:
         good, rule = values >= 0, ("at least 0", "")

@@ -12,9 +12,9 @@ Compiled functions are traced anew for every new object, so each model has one a
 same `ModelFn`, whoever asks. It is kept in the model itself and lives as long.
 """
 
-import functools
 from collections.abc import Callable
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 import keras
@@ -51,6 +51,10 @@ class ModelFn:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         # Models of any floating kind are attacked in float32.
         return tf.cast(self._function(images), tf.float32)
+
+    def as_one(self) -> "ModelFn":
+        """The same function without its members: a joint model's own logits."""
+        return ModelFn(self) if len(self.members) > 1 else self
 
 
 def inference(model: Any) -> ModelFn:

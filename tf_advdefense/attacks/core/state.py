@@ -13,8 +13,8 @@ A row never depends on another row, so that rows can be dropped between two call
 `advance`, as `batch.run` does with those that are done.
 """
 
-import functools
 from collections.abc import Callable
+import functools
 from typing import Any
 from typing import NamedTuple
 from typing import TypeVar
@@ -54,13 +54,13 @@ def compiled(advance: Callable) -> Callable:
     traced = tf.function(advance, autograph=False)
 
     @functools.wraps(advance)
-    def call(model_fn, state, *arguments):
+    def call(model_fn, state, *arguments, **named):
         rows = tf.nest.map_structure(
             lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), state
         )
         # Once traced so, TensorFlow takes this trace for every call that fits it.
-        traced.get_concrete_function(model_fn, rows, *arguments)
-        new = traced(model_fn, state, *arguments)
+        traced.get_concrete_function(model_fn, rows, *arguments, **named)
+        new = traced(model_fn, state, *arguments, **named)
         # A loop around the call needs equal shapes.
         tf.nest.map_structure(lambda a, b: a.set_shape(b.shape), new, state)
         return new
