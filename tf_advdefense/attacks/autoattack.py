@@ -8,12 +8,14 @@ their units. An image that a part fools is left alone by the parts after it; one
 part fools comes back as the last part leaves it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tf_advdefense.attacks.black_box.square import square
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.gradient.auto_pgd import apgd_ce
 from tf_advdefense.attacks.gradient.auto_pgd import apgd_dlr
 from tf_advdefense.attacks.gradient.auto_pgd import apgd_t
@@ -50,7 +52,7 @@ class Hyper(NamedTuple):
     n_queries: int = 5000
 
 
-def parts(hyper):
+def parts(hyper: Hyper) -> list[Attack]:
     """The attacks, in their order."""
     ball = {"eps": hyper.eps, "norm": hyper.norm}
     climb = {**ball, "n_iter": hyper.n_iter}
@@ -78,13 +80,13 @@ def parts(hyper):
     ]
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """The sum of the parts'."""
     each = [part.cost(image_shape, num_classes) for part in parts(hyper)]
     return tuple(map(sum, zip(*each)))
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses an unknown version."""
     if hyper.version not in _VERSIONS:
         raise ValueError(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import num_classes
 from tf_advdefense.attacks.core.state import select
 from tf_advdefense.images import padded
@@ -30,7 +31,7 @@ class Outcome(NamedTuple):
 
 def run(
     attack: Any,
-    model_fn: Callable,
+    model_fn: ModelFn,
     x: tf.Tensor,
     y: tf.Tensor,
     keys: tf.Tensor,
@@ -67,7 +68,7 @@ def run(
 
 
 class _Rows(NamedTuple):
-    model_fn: Callable
+    model_fn: ModelFn
     x: tf.Tensor
     y: tf.Tensor
     keys: tf.Tensor
@@ -137,7 +138,9 @@ def _sequence(parts, rows, task, count, report):
         left = rows.take(robust, size)
         found, *taken = (
             np.asarray(each)[: len(robust)]
-            for each in run(part, *left, task, count=len(robust))
+            for each in run(
+                part, left.model_fn, left.x, left.y, left.keys, task, len(robust)
+            )
         )
         adv[robust] = found
         fooled[robust], passes[:, robust] = taken[0], passes[:, robust] + taken[1:]

@@ -66,7 +66,9 @@ def _none(model_fn, x):
 
 
 def _not_finite(model_fn, x, y):
-    layer = _layer(model_fn, x, lambda *values: _overflows(*values, y))
+    layer = _layer(
+        model_fn, x, lambda tape, x, outputs: _overflows(tape, x, outputs, y)
+    )
     return (
         "The gradient of the model's loss must be finite. Received: infinite or "
         f"undefined values{layer and f', which come from {layer}'}. Look for a "

@@ -37,7 +37,7 @@ def check_kind(name: str, value: Any, default: Any) -> None:
     if isinstance(default, str | bool):
         fits = isinstance(value, type(default))
     elif isinstance(default, int):
-        fits = isinstance(value, numbers.Integral) and value >= 1
+        fits = isinstance(value, numbers.Integral) and int(value) >= 1
     else:
         fits = not isinstance(value, str)
     if not fits:

@@ -43,7 +43,7 @@ class ModelFn:
         self._function = function
         self.model = model
         self.members = tuple(members) or (self,)
-        self.is_expectation = is_expectation or any(
+        self.is_expectation: bool = is_expectation or any(
             member.is_expectation for member in members
         )
         self.sound_shapes: set[tf.TensorShape] = set()

@@ -19,12 +19,15 @@ the schedule of radii in L1 begins at the projection of the image plus noise (th
 image is added twice).
 """
 
+from collections.abc import Sequence
 import functools
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.gradient import auto_pgd_runs
 
 
@@ -87,7 +90,7 @@ class TargetedHyper(NamedTuple):
     use_largereps: bool = False
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Any, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A gradient for each point of each run, and a look at the image."""
     points = hyper.n_iter + (3 if hyper.use_largereps else 1)
     targets = min(getattr(hyper, "n_target_classes", 1), num_classes - 1)
@@ -95,7 +98,7 @@ def passes(hyper, image_shape, num_classes):
     return backwards + hyper.eot_iter, backwards
 
 
-def check(hyper):
+def check(hyper: Any) -> None:
     """Refuses the schedule of radii outside the L1 ball."""
     if hyper.use_largereps and hyper.norm != 1:
         raise ValueError(

@@ -4,23 +4,32 @@ Croce and Hein 2020 (arXiv:2003.01690), section 3 and algorithm 1. What Auto-PGD
 asks of a step rule is told in `auto_pgd_runs`.
 """
 
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.state import column
 
 _MOMENTUM = 0.75  # the weight of the new step against the former one
 
 
-def intervals(n_iter):
+def intervals(n_iter: int) -> tuple[int, int, int]:
     """The first interval between checkpoints, its decrement, and the shortest."""
     return tuple(max(int(share * n_iter), 1) for share in (0.22, 0.03, 0.06))
 
 
-def start(keys, run, x, radius, hyper, task):
+def start(
+    keys: tf.Tensor,
+    run: tf.Tensor,
+    x: tf.Tensor,
+    radius: tf.Tensor,
+    hyper: Any,
+    task: Task,
+) -> tf.Tensor:
     """A random point of the sphere around each image, cut to the box."""
     if hyper.norm == np.inf:
         noise = 2 * draws.uniform(keys, run, x.shape[1:]) - 1
@@ -30,7 +39,9 @@ def start(keys, run, x, radius, hyper, task):
     return tf.clip_by_value(x + noise, task.clip_min, task.clip_max)
 
 
-def project(point, x, radius, hyper, task):
+def project(
+    point: tf.Tensor, x: tf.Tensor, radius: tf.Tensor, hyper: Any, task: Task
+) -> tf.Tensor:
     """Onto the ball around `x`, then onto the box."""
     radius = column(radius, x)
     if hyper.norm == np.inf:
@@ -52,7 +63,7 @@ class Fields(NamedTuple):
     halved: tf.Tensor  # bool [n]: whether the step was halved there
 
 
-def begin(x, point, radius, hyper):
+def begin(x: tf.Tensor, point: tf.Tensor, radius: tf.Tensor, hyper: Any) -> Fields:
     """The fields as a leg begins."""
     like = tf.zeros_like(radius)
     return Fields(
@@ -66,7 +77,9 @@ def begin(x, point, radius, hyper):
     )
 
 
-def adapt(state, loss, checkpoint, radius, hyper):
+def adapt(
+    state: Any, loss: tf.Tensor, checkpoint: tf.Tensor, radius: tf.Tensor, hyper: Any
+) -> tuple[Fields, tf.Tensor]:
     """Counts the rises; at a checkpoint, halves the steps that were too long.
 
     That is where too few of the interval's steps raised the loss, or where the best
@@ -89,7 +102,14 @@ def adapt(state, loss, checkpoint, radius, hyper):
     return fields, halve
 
 
-def move(state, current, gradient, radius, hyper, task):
+def move(
+    state: Any,
+    current: tf.Tensor,
+    gradient: tf.Tensor,
+    radius: tf.Tensor,
+    hyper: Any,
+    task: Task,
+) -> tuple[tf.Tensor, Fields]:
     """One step up, averaged with the former step."""
     x = state.image
     step = column(state.rule.step, x) * _ascent(gradient, hyper.norm)

@@ -17,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import compiled
@@ -53,7 +55,15 @@ class State(NamedTuple):
 
 
 @tf.function(autograph=False)
-def init(model_fn, x, y, keys, hyper, task, loss):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Any,
+    task: Task,
+    loss: str,
+) -> State:
     """The state of images before their first run.
 
     Args:
@@ -98,13 +108,15 @@ def _classes(logits, y, hyper, task, loss):
 
 
 @compiled
-def advance(model_fn, state, hyper, task, loss):
+def advance(
+    model_fn: ModelFn, state: State, hyper: Any, task: Task, loss: str
+) -> State:
     """Runs a block of iterations, of one input gradient each, or `eot_iter`."""
     span = max(1, _BLOCK // hyper.eot_iter)
     return loop(lambda state: _iterate(model_fn, state, hyper, task, loss), state, span)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Any, task: Task) -> tf.Tensor:
     """The first fooling iterate of each row, or the point of highest loss.
 
     Of random models it is the point of highest loss of those that fool, if any does.

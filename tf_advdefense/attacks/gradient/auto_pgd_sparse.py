@@ -5,12 +5,14 @@ asks of a step rule is told in `auto_pgd_runs`.
 """
 
 import math
+from typing import Any
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
 from tf_advdefense.attacks.core import l1_ball
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import lengths
 from tf_advdefense.attacks.core.state import column
 
@@ -20,19 +22,28 @@ _SHORTENING = 1.5
 _SHORTEST = 0.1  # of the radius
 
 
-def intervals(n_iter):
+def intervals(n_iter: int) -> tuple[int, int, int]:
     """The interval between checkpoints, its decrement, and the shortest."""
     interval = max(int(0.04 * n_iter), 1)
     return interval, 0, interval
 
 
-def start(keys, run, x, radius, hyper, task):
+def start(
+    keys: tf.Tensor,
+    run: tf.Tensor,
+    x: tf.Tensor,
+    radius: tf.Tensor,
+    hyper: Any,
+    task: Task,
+) -> tf.Tensor:
     """A normal draw around each image, projected."""
     noise = draws.normal(keys, run, x.shape[1:])
     return project(x + noise, x, radius, hyper, task)
 
 
-def project(point, x, radius, hyper, task):
+def project(
+    point: tf.Tensor, x: tf.Tensor, radius: tf.Tensor, hyper: Any, task: Task
+) -> tf.Tensor:
     """Onto the L1 ball around `x` and the box, at once."""
     bounds = task.clip_min - x, task.clip_max - x
     # Less than the radius by what rounding may add.
@@ -48,7 +59,7 @@ class Fields(NamedTuple):
     entries: tf.Tensor  # float32 [n]: changed by the best point at the checkpoint
 
 
-def begin(x, point, radius, hyper):
+def begin(x: tf.Tensor, point: tf.Tensor, radius: tf.Tensor, hyper: Any) -> Fields:
     """The fields as a leg begins."""
     entries = tf.fill(tf.shape(radius), float(math.prod(x.shape[1:])))
     if not hyper.use_largereps:
@@ -57,7 +68,9 @@ def begin(x, point, radius, hyper):
     return Fields(radius, moved / entries / _THINNING, moved)
 
 
-def adapt(state, loss, checkpoint, radius, hyper):
+def adapt(
+    state: Any, loss: tf.Tensor, checkpoint: tf.Tensor, radius: tf.Tensor, hyper: Any
+) -> tuple[Fields, tf.Tensor]:
     """At a checkpoint, takes the number of entries from the best point.
 
     Where that point has become sparser, the step is the radius again, and the row goes
@@ -76,7 +89,14 @@ def adapt(state, loss, checkpoint, radius, hyper):
     return fields, sparser
 
 
-def move(state, current, gradient, radius, hyper, task):
+def move(
+    state: Any,
+    current: tf.Tensor,
+    gradient: tf.Tensor,
+    radius: tf.Tensor,
+    hyper: Any,
+    task: Task,
+) -> tuple[tf.Tensor, Fields]:
     """One step along the largest entries of the gradient, by equal amounts."""
     x = state.image
     flat = tf.reshape(gradient, [-1, math.prod(x.shape[1:])])

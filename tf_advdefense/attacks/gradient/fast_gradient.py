@@ -10,6 +10,8 @@ and within the bounds. Of a list of models the mean of their losses is attacked
 (`model_fn.stacked`).
 """
 
+from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
@@ -18,6 +20,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import at_once
 from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.model_fn import stacked
@@ -90,7 +93,7 @@ def _check_alpha(hyper):
         )
 
 
-def _passes(hyper, image_shape, num_classes):
+def _passes(hyper: Any, image_shape: Sequence[int], num_classes: int) -> Passes:
     return 1, 1
 
 

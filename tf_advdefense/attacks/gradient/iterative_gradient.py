@@ -9,6 +9,8 @@ images in `norm`, and within the bounds. Of a list of models the mean of their l
 attacked (`model_fn.stacked`).
 """
 
+from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
@@ -17,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import at_once
 from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.model_fn import stacked
@@ -99,7 +102,7 @@ def _mim(model_fn, x, y, keys, hyper, task):
     )
 
 
-def _passes(hyper, image_shape, num_classes):
+def _passes(hyper: Any, image_shape: Sequence[int], num_classes: int) -> Passes:
     return hyper.nb_iter, hyper.nb_iter
 
 

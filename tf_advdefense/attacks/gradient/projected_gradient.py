@@ -15,6 +15,7 @@ the global generator, and has neither norm 1 nor restarts. An image that a resta
 fooled takes no part in the next ones, unless the model is random (`state.settled`).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cleverhans.tf2.utils import optimize_linear
@@ -23,11 +24,14 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import project
 from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.balls import random_ball
 from tf_advdefense.attacks.core.gradient_check import compute_gradient
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import stacked
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
@@ -90,7 +94,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first descent."""
     eps = radii(hyper.eps, x)
     start = hyper.rand_minmax
@@ -108,7 +119,7 @@ def init(model_fn, x, y, keys, hyper, task):
     )
 
 
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs one descent, `nb_iter` steps, on every image."""
     # Sizes are in the state and steps a tensor: a sweep over eps is traced once.
     nb_iter = tf.cast(hyper.nb_iter, tf.int32)
@@ -116,7 +127,7 @@ def advance(model_fn, state, hyper, task):
     return _descent(model_fn, state, nb_iter, constant, task)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The best image of each row."""
     return state.best
 
@@ -194,7 +205,7 @@ def _keep_best(model_fn, state, new, hyper, task):
     )
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses an unknown loss, and a sparsity that is no percentage."""
     losses.check_loss(hyper.loss)
     sparsity = hyper.grad_sparsity
@@ -204,7 +215,7 @@ def check(hyper):
         )
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """Of several descents the last image of each is classified, too."""
     restarts, iterations = hyper.nb_restarts, hyper.nb_iter
     return restarts * (iterations + (restarts > 1)), restarts * iterations

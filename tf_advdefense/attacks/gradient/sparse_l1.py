@@ -7,12 +7,15 @@ Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max]; e
 eps_iter are L1 norms in their units; the result is within eps of the images.
 """
 
+from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import at_once
 from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.balls import random_ball
@@ -66,7 +69,7 @@ def _craft(model_fn, x, y, keys, hyper, task):
     return _descend(model_fn, x, start, y, rank, *sizes, steps, *options)
 
 
-def threshold_rank(grad_sparsity, x):
+def threshold_rank(grad_sparsity: Any, x: tf.Tensor) -> tf.Tensor:
     """The 0-based ascending rank of the smallest |gradient| to keep, int32 `[n]`."""
     size = x.shape[1:].num_elements()
     if np.ndim(grad_sparsity):
@@ -110,13 +113,15 @@ def _descend(
     return tf.while_loop(lambda i, _: i < nb_iter, step, (0, start))[1]
 
 
-def drop_blocked(grad, adv, clip_min, clip_max):
+def drop_blocked(
+    grad: tf.Tensor, adv: tf.Tensor, clip_min: float, clip_max: float
+) -> tf.Tensor:
     """The gradient without the entries whose step would leave the bounds."""
     outwards = ((adv <= clip_min) & (grad < 0)) | ((adv >= clip_max) & (grad > 0))
     return tf.where(outwards, 0.0, grad)
 
 
-def sparse_direction(grad, rank):
+def sparse_direction(grad: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
     """Signs of the entries from the threshold up, divided by how many there are."""
     flat = tf.reshape(grad, [tf.shape(grad)[0], grad.shape[1:].num_elements()])
     size = flat.shape[1]
@@ -135,7 +140,7 @@ def _rescale(eta, eps):
     return tf.where(norm > eps, eta * (eps / (norm + 1e-7)), eta)
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A gradient for each step."""
     return hyper.nb_iter, hyper.nb_iter
 

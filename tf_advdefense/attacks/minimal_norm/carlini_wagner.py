@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import adam
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import compiled
@@ -56,7 +58,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first iteration."""
     unit = (x - task.clip_min) / (task.clip_max - task.clip_min)
     return State(
@@ -72,7 +81,7 @@ def _unmoved(x):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of iterations on every image."""
     iterate = lambda state: _iterate(model_fn, state, hyper, task)
     return loop(iterate, state, constant_search.BLOCK)

@@ -14,11 +14,16 @@ CIFAR-10 images that took 25 % fewer iterations for a mean L2 norm 0.1 % larger.
     state = settle(state, new, penalty + distance, {"modifier": zeros}, hyper)
 """
 
+from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import select
 from tf_advdefense.attacks.core.state import where
 
@@ -43,7 +48,7 @@ class Search(NamedTuple):
     success: tf.Tensor  # bool [n]: within this search step
 
 
-def begin(x, y, hyper):
+def begin(x: tf.Tensor, y: tf.Tensor, hyper: Any) -> Search:
     """The search before its first iteration."""
     like = tf.zeros(tf.shape(x)[:1])
     return Search(
@@ -67,7 +72,9 @@ def _fresh_step(like):
     }
 
 
-def objective(model_fn, images, search, hyper, task):
+def objective(
+    model_fn: ModelFn, images: tf.Tensor, search: Search, hyper: Any, task: Task
+) -> tuple[tf.Tensor, tf.Tensor]:
     """`(c * f, success)` of images, float32 and bool `[n]`."""
     lead = losses.margin(search.label, model_fn(images))
     lead = -lead if task.targeted else lead
@@ -75,7 +82,9 @@ def objective(model_fn, images, search, hyper, task):
     return penalty, lead > hyper.confidence
 
 
-def record(search, images, distance, success):
+def record(
+    search: Search, images: tf.Tensor, distance: tf.Tensor, success: tf.Tensor
+) -> Search:
     """The search with the closest success of each row among these images."""
     closer = success & (distance < search.best_distance)
     return search._replace(
@@ -85,7 +94,7 @@ def record(search, images, distance, success):
     )
 
 
-def settle(state, new, loss, restart, hyper):
+def settle(state: Any, new: Any, loss: tf.Tensor, restart: dict, hyper: Any) -> Any:
     """The state after an iteration; rows whose search step is over begin the next.
 
     Args:
@@ -133,7 +142,7 @@ def _next_step(search, hyper):
     )
 
 
-def closest(state, hyper, task):
+def closest(state: Any, hyper: Any, task: Task) -> tf.Tensor:
     """`finish`: the closest success of each row, or the row's own image."""
     search = state.search
     moved = state.progress.fooled & (search.best_distance > 0)
@@ -141,7 +150,9 @@ def closest(state, hyper, task):
     return where(moved, best, search.image)
 
 
-def passes(hyper, image_shape, num_classes, forwards=1):
+def passes(
+    hyper: Any, image_shape: Sequence[int], num_classes: int, forwards: int = 1
+) -> Passes:
     """So many forward passes and a backward pass for each iteration."""
     iterations = hyper.binary_search_steps * hyper.max_iterations
     return forwards * iterations, iterations

@@ -9,6 +9,7 @@ and inside the bounds, and the image itself where none did, or where the model i
 already.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,11 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import dual_lengths
 from tf_advdefense.attacks.core.balls import lengths
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
@@ -64,7 +68,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first iteration."""
     reached = predict(model_fn, x) == y
     fooled = reached if task.targeted else ~reached
@@ -79,7 +90,7 @@ def init(model_fn, x, y, keys, hyper, task):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """One iteration: a step to the nearest linearised boundary, and a look beyond it.
 
     An iteration is a block, because it takes a backward pass per candidate.
@@ -103,7 +114,7 @@ def advance(model_fn, state, hyper, task):
     return select(state.progress.done, state, new)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The fooling image of each row, or the row's own image."""
     return where(state.progress.fooled, state.adv, state.image)
 
@@ -153,13 +164,13 @@ def _pairs(logits, labels, hyper, task):
     return -pairs if task.targeted else pairs
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A gradient per candidate class, and two looks, in each iteration."""
     candidates = min(hyper.nb_candidate, num_classes) - 1
     return 1 + 2 * hyper.max_iter, hyper.max_iter * candidates
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses less than one class to reach, and a negative overshoot."""
     if hyper.nb_candidate < 2:
         raise ValueError(

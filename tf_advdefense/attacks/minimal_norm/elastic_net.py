@@ -14,6 +14,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import column
@@ -63,7 +65,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state before the first iteration."""
     search = constant_search.begin(x, y, hyper)
     return State(search=search, progress=begin(x), **_at_the_image(x))
@@ -74,7 +83,7 @@ def _at_the_image(x):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of iterations on every image."""
     iterate = lambda state: _iterate(model_fn, state, hyper, task)
     return loop(iterate, state, constant_search.BLOCK)
@@ -133,7 +142,7 @@ def _lengths(eta):
     return tf.reduce_sum(eta**2, axes), tf.reduce_sum(tf.abs(eta), axes)
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses a negative beta and an unknown rule."""
     if not hyper.beta >= 0:
         raise ValueError(f"`beta` must be at least 0. Received: beta={hyper.beta}.")

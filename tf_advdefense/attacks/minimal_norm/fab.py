@@ -8,6 +8,7 @@ result is the closest fooling image found, and the image itself where none was, 
 none is within `eps`, or where the model is wrong already.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,10 @@ import tensorflow as tf
 from tf_advdefense.attacks.core import draws
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import lengths
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import column
@@ -78,7 +82,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first iteration; ranks the targets."""
     logits = _logits(model_fn, x)
     fooled = losses.is_fooled(logits, y, task.targeted)
@@ -98,12 +109,12 @@ def init(model_fn, x, y, keys, hyper, task):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a few iterations on every image; rows that are `done` keep their state."""
     return loop(lambda state: _iterate(model_fn, state, hyper, task), state, _BLOCK)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The closest fooling image of each row, or the row's own image."""
     return where(state.progress.fooled, state.best, state.image)
 
@@ -227,14 +238,14 @@ def _random_start(state, run, hyper, task):
     return _clip(image + column(radius / lengths(eta, norm), image) * eta, task)
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """Two forward passes and a gradient in each iteration of each run."""
     targets = min(hyper.n_target_classes, num_classes - 1)
     iterations = hyper.n_iter * targets * hyper.n_restarts
     return 2 * iterations + 1, iterations
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses factors out of range."""
     for name, low, high in (("alpha_max", 0, 1), ("eta", 1, np.inf), ("beta", 0, 1)):
         value = getattr(hyper, name)

@@ -13,6 +13,7 @@ linear extension would; it shrinks by a factor after a success and grows after a
 failure. Both the factor and the step decay along a cosine.
 """
 
+from collections.abc import Sequence
 import math
 from typing import NamedTuple
 
@@ -21,10 +22,13 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import dual_lengths
 from tf_advdefense.attacks.core.balls import farthest
 from tf_advdefense.attacks.core.balls import lengths
 from tf_advdefense.attacks.core.balls import project
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import column
@@ -78,7 +82,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first step."""
     like = tf.zeros(tf.shape(x)[:1])
     bounds = task.clip_min, task.clip_max
@@ -96,12 +107,12 @@ def init(model_fn, x, y, keys, hyper, task):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of steps on every image."""
     return loop(lambda state: _step(model_fn, state, hyper, task), state, _SPAN)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The closest fooling image of each row, or the row's own image."""
     return state.best
 
@@ -173,7 +184,7 @@ def _anneal(first, last, cosine):
     return last + (first - last) * cosine
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses lengths and factors out of range."""
     for name in ("alpha_init", "alpha_final"):
         value = getattr(hyper, name)
@@ -185,7 +196,7 @@ def check(hyper):
             raise ValueError(f"`{name}` must be in (0, 1). Received: {name}={value}.")
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A gradient for each step."""
     return hyper.steps, hyper.steps
 

@@ -14,6 +14,7 @@ attack may fail at a larger one), so the answer is an upper bound of what the at
 do, and one that is exact up to the last gap where it is monotone.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +22,11 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import dual_lengths
 from tf_advdefense.attacks.core.balls import farthest
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
@@ -77,7 +81,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first radius."""
     limit = farthest(x, hyper.norm, task.clip_min, task.clip_max)
     if hyper.max_eps is not None:
@@ -109,7 +120,7 @@ def _linear_distance(model_fn, x, y, targeted, norm):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Tries one radius of every image."""
     attack = _at_each_radius(state, hyper)
     adv = attack(model_fn, state.image, state.label, *task)
@@ -140,7 +151,7 @@ def _next_radius(state, adv, success):
     )
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The fooling image of the smallest radius of each row, or the row's own image."""
     return state.best
 
@@ -160,12 +171,12 @@ def _passes_of_a_radius(hyper):
     return steps + 1, steps
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """Those of the attack and a look at its images, for each radius."""
     return tuple(1 + hyper.search_steps * each for each in _passes_of_a_radius(hyper))
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses attacks of one radius only, and what the chosen one lacks."""
     if hyper.attack not in _ATTACKS:
         raise ValueError(

@@ -11,6 +11,7 @@ The original compares all pairs of features at once: a matrix of features x feat
 per image. `best_pair` finds the same pair from the few features that can be in it.
 """
 
+from collections.abc import Sequence
 import math
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import compiled
@@ -62,7 +66,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state before the first iteration; `y` the labels, or the targets."""
     rising = hyper.theta > 0
     room = x < task.clip_max if rising else x > task.clip_min
@@ -77,12 +88,12 @@ def init(model_fn, x, y, keys, hyper, task):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of iterations on every image; rows that are `done` keep theirs."""
     return loop(lambda state: _iterate(model_fn, state, hyper, task), state, _SPAN)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The fooling image of each row, or the row's own image."""
     return where(state.progress.fooled, state.changed, state.image)
 
@@ -134,7 +145,9 @@ def _change(images, chosen, hyper, task):
     return tf.where(tf.reshape(chosen, tf.shape(images)), moved, images)
 
 
-def best_pair(a, b, free):
+def best_pair(
+    a: tf.Tensor, b: tf.Tensor, free: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The pair of free features with the largest product of sums, both positive.
 
     Maximises (a_p + a_q) * (b_p + b_q) exactly, without a features x features matrix.
@@ -196,7 +209,7 @@ def _shifted(values, places):
     return tf.pad(values[:, :-places], padding, constant_values=-float("inf"))
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses a change of nothing, and a share out of range."""
     if not hyper.theta or hyper.theta != hyper.theta:
         raise ValueError(f"`theta` must not be 0. Received: theta={hyper.theta}.")
@@ -204,7 +217,7 @@ def check(hyper):
         raise ValueError(f"`gamma` must be in (0, 1]. Received: gamma={hyper.gamma}.")
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A pass and two gradients for each pair of features, and a look at the last."""
     iterations = int(math.prod(image_shape) * hyper.gamma / 2) + 1
     return iterations, 2 * iterations
