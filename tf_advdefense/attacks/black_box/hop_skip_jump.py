@@ -14,6 +14,7 @@ boundary tell which way it slopes, a step leads away along that slope, and bisec
 towards the image ends on the boundary again, nearer.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,10 @@ import tensorflow as tf
 from tf_advdefense.attacks.black_box import hop_skip_jump_phases as phases
 from tf_advdefense.attacks.black_box import hop_skip_jump_points as points
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.losses import is_fooled
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import compiled
@@ -102,7 +106,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first query."""
     zeros, like = tf.zeros_like(x), tf.zeros(tf.shape(x)[:1])
     whole = tf.cast(like, tf.int32)
@@ -151,7 +162,7 @@ def _given_starts(x, hyper, task):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of queries on every image; rows that are done keep their state."""
     return loop(lambda state: query(model_fn, state, hyper, task), state, _BLOCK)
 
@@ -182,12 +193,12 @@ def _record(state, point, fooled, hyper):
     )
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The closest fooling image of each row, or the row's own image."""
     return where(state.progress.fooled, state.best, state.image)
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses an unknown search, and a gamma or a number of queries out of range."""
     search, queries = hyper.stepsize_search, hyper.max_queries
     if search not in points.STEPS:
@@ -204,7 +215,7 @@ def check(hyper):
         )
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """The queries that an image takes at most, and no backward pass."""
     tries = points.tries(hyper)
     projections = tries if hyper.stepsize_search == "grid_search" else 1

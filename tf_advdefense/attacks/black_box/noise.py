@@ -8,16 +8,21 @@ result is within eps of them in `norm`. A defence that fails under noise is no d
 and a model that an attack harms no more than noise hides its gradients.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.black_box.random_search import State
 from tf_advdefense.attacks.black_box.random_search import finish
 from tf_advdefense.attacks.black_box.random_search import init
 from tf_advdefense.attacks.black_box.random_search import keep_best
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import random_ball
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import compiled
 from tf_advdefense.attacks.core.state import loop
 
@@ -44,7 +49,7 @@ class Hyper(NamedTuple):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Tries a block of draws on every image."""
     return loop(lambda state: _try(model_fn, state, hyper, task), state, _BLOCK)
 
@@ -56,7 +61,7 @@ def _try(model_fn, state, hyper, task):
     return keep_best(model_fn, state, noisy, state.margin, hyper.n_draws, task)
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A query per draw."""
     return hyper.n_draws, 0
 

@@ -7,6 +7,7 @@ Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max]. T
 no ball: a shifted image is far from the image in every norm, and looks the same.
 """
 
+from collections.abc import Sequence
 import itertools
 import math
 from typing import NamedTuple
@@ -16,8 +17,11 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.draws import integer
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import compiled
@@ -69,7 +73,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first transformation."""
     return State(
         framed=_framed(x, int(hyper.black_border_size)),
@@ -96,12 +107,12 @@ def _framed(x, border):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Tries a block of transformations on every image."""
     return loop(lambda state: _try(model_fn, state, hyper, task), state, _BLOCK)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The worst transformation's image; the image itself where the model overflows."""
     return state.best
 
@@ -185,7 +196,7 @@ def transform(
     )
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses parts of samples or of pixels, and shifts out of the image."""
     samples, border = hyper.n_samples, hyper.black_border_size
     if samples is not None and (samples < 1 or samples != int(samples)):
@@ -204,7 +215,7 @@ def check(hyper):
         )
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A query per transformation."""
     return _count(hyper), 0
 

@@ -9,6 +9,7 @@ not help a model against it.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cleverhans.tf2.utils import clip_eta
@@ -18,9 +19,11 @@ import tensorflow as tf
 from tf_advdefense.attacks.core import adam
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.draws import sign
 from tf_advdefense.attacks.core.draws import uniform
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import column
@@ -74,7 +77,14 @@ class State(NamedTuple):
     progress: Progress
 
 
-def init(model_fn, x, y, keys, hyper, task):
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images at a random start."""
     eta = hyper.eps * (2 * uniform(keys, 0, tuple(x.shape[1:])) - 1)
     return State(
@@ -89,12 +99,12 @@ def init(model_fn, x, y, keys, hyper, task):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs one iteration, which takes a pass per sample, on every image."""
     return loop(lambda state: _iterate(model_fn, state, hyper, task), state, 1)
 
 
-def finish(state, hyper, task):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The images where the descent ended."""
     return tf.clip_by_value(state.image + state.eta, task.clip_min, task.clip_max)
 
@@ -157,7 +167,7 @@ def _samples(hyper):
     return hyper.spsa_iters * hyper.spsa_samples
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses an odd number of samples, and a distance of probes that is none."""
     if hyper.spsa_samples % 2:
         raise ValueError(
@@ -168,7 +178,7 @@ def check(hyper):
         raise ValueError(f"`delta` must be above 0. Received: delta={hyper.delta}.")
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """A pass per probe, and one per iteration that tells whether the image fools."""
     return hyper.nb_iter * (_samples(hyper) + 1), 0
 

@@ -13,11 +13,13 @@ For L-infinity a window is moved to a corner of the ball. For L2 and L1 the chan
 second window moves into the first one, in the shape of two opposite bumps.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.black_box.random_search import State
 from tf_advdefense.attacks.black_box.random_search import finish
 from tf_advdefense.attacks.black_box.random_search import init
 from tf_advdefense.attacks.black_box.random_search import keep_best
@@ -27,8 +29,11 @@ from tf_advdefense.attacks.black_box.square_windows import tiles
 from tf_advdefense.attacks.black_box.square_windows import window_at_random
 from tf_advdefense.attacks.core import l1_ball
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.draws import integer
 from tf_advdefense.attacks.core.draws import sign
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import column
 from tf_advdefense.attacks.core.state import compiled
 from tf_advdefense.attacks.core.state import loop
@@ -64,7 +69,7 @@ class Hyper(NamedTuple):
 
 
 @compiled
-def advance(model_fn, state, hyper, task):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of queries on every image."""
     return loop(lambda state: _query(model_fn, state, hyper, task), state, _BLOCK)
 
@@ -150,7 +155,7 @@ def _queries(hyper):
     return 1 + hyper.n_restarts * (1 + hyper.n_queries)
 
 
-def check(hyper):
+def check(hyper: Hyper) -> None:
     """Refuses a share of the image that is none."""
     if not 0 < hyper.p_init <= 1:
         raise ValueError(
@@ -159,7 +164,7 @@ def check(hyper):
         )
 
 
-def passes(hyper, image_shape, num_classes):
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
     """Queries only."""
     return _queries(hyper), 0
 
