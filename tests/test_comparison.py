@@ -11,12 +11,15 @@ from tf_advdefense import attacks
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import adversarial_shards
 from tf_advdefense.artifacts import files
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
+from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation import evaluate as evaluation
-from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation import plan as planning
 from tf_advdefense.evaluation import records as results
+from tf_advdefense.evaluation import targets as comparison
+from tf_advdefense.evaluation.measurements import clean_images
 
 SHAPE = (6, 6, 3)
 
@@ -49,7 +52,8 @@ def adv_set(name="a-fgsm-test", source_sha256="1" * 64, digest="0", **request):
         "source_sha256": source_sha256,
         "attack": "fgsm",
         "norm": "inf",
-        "kind": "fixed-eps",
+        "goal": "fixed-eps",
+        "access": "gradients",
         "params": {"eps": 0.3, "norm": "inf"},
         "eps_text": "0.3",
         "split": "test",
@@ -70,7 +74,7 @@ def plan(
     **settings,
 ):
     settings = {"num_examples": 10, "few": 5, "batch_size": 4, **settings}
-    return comparison.plan(
+    return planning.plan(
         targets or [target()], list(sets), list(chosen), data, **settings
     )
 
@@ -148,10 +152,16 @@ def test_keys_are_stable(data):
     sets = [adv_set()]
     assert keys(data, sets=sets) == keys(data, sets=sets)
     # Results on disk are found by them: a new form would measure everything again.
-    assert [key.rpartition("-")[0] for key in keys(data, sets=sets)] == [
-        "a-clean-clean",
-        "a-fgsm-0.3-a-white-box",
-        "a-fgsm-8_255-a-white-box",
+    assert keys(data, sets=sets) == [
+        "a-clean-clean-f5a9ddab",
+        "a-fgsm-0.3-a-white-box-faf73def",
+        "a-fgsm-8_255-a-white-box-7ed6f216",
+    ]
+    distilled = dataclasses.replace(target("b"), temperature=20.0, masked=True)
+    chosen = [("0.2", attacks.make_attack("pgd"))]
+    assert keys(data, targets=[distilled], chosen=chosen)[1:] == [
+        "b-pgd-0.2-b-white-box-5787610e",
+        "b-pgd-0.2-b-oblivious-5787610e",
     ]
 
 
@@ -187,8 +197,8 @@ def test_a_targeted_set_is_another_attack(data):
 
 def test_hyperparameters_are_json(data):
     attack = attacks.make_attack("pgd", norm=np.inf)
-    assert comparison.json_hyper(attack)["norm"] == "inf"
-    assert [comparison.norm_text(n) for n in (np.inf, 2, 1.0)] == ["inf", "2", "1"]
+    assert attack_facts.json_hyper(attack)["norm"] == "inf"
+    assert [attack_facts.norm_text(n) for n in (np.inf, 2, 1.0)] == ["inf", "2", "1"]
 
 
 # === Measuring ===
@@ -199,7 +209,7 @@ def make_set(output_dir, model, data, rows):
     split = Split(
         *(a[rows] for a in (data.test.images, data.test.labels, data.test.index))
     )
-    examples = engine.craft(
+    examples = craft(
         model,
         attacks.make_attack("fgsm", eps=0.1),
         split.images,
@@ -221,7 +231,7 @@ def test_clean_images_are_found_by_their_index(tmp_path, model, data):
     rows = [7, 3, 19, 0, 11]
     stored, examples = make_set(tmp_path, model, data, rows)
     np.testing.assert_array_equal(
-        comparison.clean_images(data, stored, examples), data.test.images[rows]
+        clean_images(data, stored, examples), data.test.images[rows]
     )
 
 
@@ -264,7 +274,7 @@ def test_a_set_that_holds_the_white_box_attack_spares_it(
 ):
     attack = attacks.make_attack("fgsm")
     same = {
-        "params": comparison.json_hyper(attack),
+        "params": attack_facts.json_hyper(attack),
         "labels": "true",
         "num_examples": 10,
         **differing,

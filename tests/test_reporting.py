@@ -11,14 +11,12 @@ import sys
 import numpy as np
 import pytest
 
-from tf_advdefense.evaluation import records as results_format
 from tf_advdefense.evaluation import statistics
 from tf_advdefense.reporting import document
 from tf_advdefense.reporting import figures
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import grids
 from tf_advdefense.reporting import markdown
-from tf_advdefense.reporting import overview
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import render_tables
 from tf_advdefense.reporting import summary
@@ -68,7 +66,7 @@ class Store:
         strength=0.0,
         n=512,
         norm=None,
-        kind=None,
+        goal=None,
         eps_text=None,
         params=None,
         adv_set=None,
@@ -77,7 +75,7 @@ class Store:
         clean_ok = luck < _CLEAN[target]
         defended = setting == "transfer" or target == "resnet50-adversarial"
         held = 1 - min(strength, 1) * (1 - _TOUGHNESS[target] * defended)
-        held *= kind != "minimal-norm" or setting == "transfer"
+        held *= goal != "minimal-norm" or setting == "transfer"
         ok = clean_ok & (self.random.random(n) < held)
         l2 = np.where(clean_ok, self.random.gamma(4, _TOUGHNESS[target] / 8, n), 0)
         self.add(
@@ -86,7 +84,7 @@ class Store:
             source,
             setting,
             norm,
-            kind,
+            goal,
             eps_text,
             params,
             adv_set,
@@ -102,7 +100,7 @@ class Store:
         source,
         setting,
         norm,
-        kind,
+        goal,
         eps_text,
         params,
         adv_set,
@@ -127,7 +125,7 @@ class Store:
                 "attack": attack,
                 "setting": setting,
                 "norm": norm,
-                "kind": kind,
+                "goal": goal,
                 "eps": fraction(eps_text) if eps_text else None,
                 "eps_text": eps_text,
                 "params": params or {},
@@ -153,12 +151,12 @@ def fraction(text):
 
 
 CW = {
-    "kind": "minimal-norm",
+    "goal": "minimal-norm",
     "norm": "2",
     "params": {"binary_search_steps": 5, "max_iterations": 200},
 }
 SPARSE = {
-    "kind": "fixed-eps",
+    "goal": "fixed-eps",
     "norm": "1",
     "eps_text": "10",
     "params": {"nb_iter": 20, "grad_sparsity": 99},
@@ -182,7 +180,7 @@ def synthetic_results(seed=0):
                 source=target,
                 setting="white-box",
                 norm="inf",
-                kind="fixed-eps",
+                goal="fixed-eps",
                 eps_text=text,
                 n=1000,
                 strength=fraction(text) * 28,
@@ -210,7 +208,7 @@ def _attack_from_set(store, source, target, setting):
             "fgsm",
             strength=strength,
             norm="inf",
-            kind="fixed-eps",
+            goal="fixed-eps",
             eps_text=text,
             adv_set=f"{source}-fgsm-eps{text}-test",
             **common,
@@ -316,11 +314,11 @@ def sections(results, per_example=None, examples=()):
     ],
 )
 def test_wilson(correct, total, low, high):
-    assert results_format.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
+    assert statistics.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_wilson_of_nothing_excludes_nothing():
-    assert results_format.wilson(0, 0) == (0.0, 1.0)
+    assert statistics.wilson(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -526,7 +524,7 @@ def test_budgets_that_differ_in_one_parameter_are_two_columns():
                 source=target,
                 setting="white-box",
                 norm="inf",
-                kind="fixed-eps",
+                goal="fixed-eps",
                 eps_text="8/255",
                 params={"nb_iter": steps},
             )
@@ -680,8 +678,8 @@ def test_the_worst_case_joins_on_the_images_of_all():
         "b/index": np.array([3, 5, 9]),
         "b/ok": np.array([True, True, True]),
     }
-    assert overview.worst_case(arrays, ["a", "b"]).tolist() == [False, True]
-    assert overview.worst_case(arrays, ["a", "c"]) is None
+    assert statistics.worst_case(arrays, ["a", "b"]).tolist() == [False, True]
+    assert statistics.worst_case(arrays, ["a", "c"]) is None
 
 
 def test_the_overview_shows_the_radius_nearest_8_255(data):
@@ -831,7 +829,7 @@ def test_summary_prefers_a_source_that_nobody_trained_on(trained_on, told):
                 source=source,
                 setting="transfer",
                 norm="inf",
-                kind="fixed-eps",
+                goal="fixed-eps",
                 eps_text="8/255",
                 adv_set=f"{source}-fgsm",
             )

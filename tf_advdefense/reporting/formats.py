@@ -11,6 +11,8 @@ import math
 
 NONE = "–"
 
+# Titles, in the order of a table's columns. Records of former versions give none of
+# their own.
 ATTACKS = {
     "clean": "Clean",
     "fgsm": "FGSM",
@@ -102,8 +104,10 @@ def seconds(duration):
     return f"{minutes:.1f} min" if minutes < 60 else f"{minutes / 60:.1f} h"
 
 
-def attack(name):
-    return ATTACKS.get(name, name)
+def attack(record):
+    """The title that a record gives its attack, else that of the table above."""
+    name = record["attack"]
+    return record.get("title") or ATTACKS.get(name, name)
 
 
 @_or_dash

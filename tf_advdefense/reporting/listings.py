@@ -109,7 +109,7 @@ def _target(record):
 
 def _attack(record):
     norm = formats.norm(record["norm"]) if record.get("norm") else ""
-    text = filter(None, [formats.attack(record["attack"]), norm, formats.eps(record)])
+    text = filter(None, [formats.attack(record), norm, formats.eps(record)])
     detail = [formats.params(record.get("params") or {}), record.get("adv_set") or ""]
     return Cell(", ".join(text), "\n".join(filter(None, detail)))
 

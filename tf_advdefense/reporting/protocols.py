@@ -18,7 +18,7 @@ from tf_advdefense.reporting import formats
 
 CLEAN, WHITE_BOX, TRANSFER = "clean", "white-box", "transfer"
 OBLIVIOUS = "oblivious"
-MINIMAL_NORM = "minimal-norm"
+FIXED_EPS, MINIMAL_NORM = "fixed-eps", "minimal-norm"
 
 
 @dataclass(frozen=True, order=True)
@@ -32,11 +32,8 @@ class Condition:
     params: str
     adv_set: str
     eps_label: str = field(compare=False, default="")
-    kind: str = field(compare=False, default="")
-
-    @property
-    def label(self):
-        return formats.attack(self.attack)
+    goal: str = field(compare=False, default="")
+    label: str = field(compare=False, default="")
 
     @property
     def series(self):
@@ -122,7 +119,8 @@ def condition_of(record, with_set=True):
         params=json.dumps(settings, sort_keys=True),
         adv_set=(record.get("adv_set") or "") if with_set else "",
         eps_label=formats.eps(record),
-        kind=record.get("kind") or "",
+        goal=record.get("goal") or "",
+        label=formats.attack(record),
     )
 
 

@@ -31,11 +31,12 @@ def write_report(directory, results, per_example, examples=()):
 
     Args:
       directory: where to; made if absent.
-      results: the content of `results.json` (format of `artifacts.results`), with
+      results: the content of `results.json` (see `evaluation.records`), with
         optional "flags": [{"flag", "where", "detail"}] to warn of.
       per_example: the arrays of `per_example.npz`; comparisons and distance curves
         are left out where arrays are missing.
-      examples: image grids, [{"attack", "eps_text", "source", "clean", "adversarial":
+      examples: image grids, [{"attack", "title", "eps_text", "source", "clean",
+        "adversarial":
         float32 [n, h, w, c] in [0, 1], "label", "clean_prediction", "prediction":
         [n], "class_names"}].
 
@@ -135,7 +136,7 @@ def _protocol_section(results, per_example, protocol, marks):
 def _distance_curves(per_example, protocol, marks):
     for condition in protocol.attacked():
         lengths = figures.distances(protocol, condition, per_example)
-        if condition.kind == protocols.MINIMAL_NORM and lengths:
+        if condition.goal == protocols.MINIMAL_NORM and lengths:
             title = protocol.title_of(condition)
             yield Figure(
                 f"distances-{slug(title)}",
@@ -148,8 +149,9 @@ def _distance_curves(per_example, protocol, marks):
 
 def _sweeps(found, marks):
     series = figures.sweeps(found)
+    labels = {c.attack: c.label for p in found for c in p.attacked()}
     for attack, norm, settings in series:
-        title = formats.attack(attack)
+        title = labels[attack]
         if sum(other == attack for other, *_ in series) > 1:
             title += f" ({', '.join(filter(None, [formats.norm(norm), settings]))})"
         yield Figure(
@@ -164,7 +166,7 @@ def _sweeps(found, marks):
 def _grids(examples):
     for number, example in enumerate(examples, 1):
         if len(example["clean"]):
-            title = formats.attack(example["attack"])
+            title = formats.attack(example)
             if example.get("eps_text"):
                 title += f" (ε = {example['eps_text']})"
             yield Figure(

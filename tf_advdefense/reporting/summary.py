@@ -127,7 +127,7 @@ def _comparable(protocol):
     return [
         c
         for c in protocol.attacked()
-        if protocol.source or c.kind != protocols.MINIMAL_NORM
+        if protocol.source or c.goal != protocols.MINIMAL_NORM
     ]
 
 
@@ -279,7 +279,7 @@ def _overlooked(results, white_box):
 
 def _distances(protocol):
     attack = next(
-        (c for c in protocol.attacked() if c.kind == protocols.MINIMAL_NORM), None
+        (c for c in protocol.attacked() if c.goal == protocols.MINIMAL_NORM), None
     )
     records = [
         (m, protocol.cells[m, attack])

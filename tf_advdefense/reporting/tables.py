@@ -8,7 +8,7 @@ would be empty is None.
 """
 
 from tf_advdefense.evaluation import statistics
-from tf_advdefense.evaluation.records import wilson
+from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting.document import Cell
@@ -161,7 +161,7 @@ def _gain_cell(per_example, protocol, first, second, condition):
 
 def distance_table(results, protocol):
     """Success rate and length of minimal-norm attacks, the smaller the easier."""
-    attacks = [c for c in protocol.conditions if c.kind == protocols.MINIMAL_NORM]
+    attacks = [c for c in protocol.conditions if c.goal == protocols.MINIMAL_NORM]
     rows = [
         [
             model_cell(results, model),
