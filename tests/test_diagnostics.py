@@ -211,10 +211,11 @@ def test_clean_accuracy_at_chance(right, flagged):
     assert flags(clean) == ([("accuracy at chance", "a")] if flagged else [])
 
 
-def test_an_unbounded_attack_that_fails():
-    assert flags(measured(**CW, ok=[0, 0, 1, 0])) == [
-        ("unbounded attack fails", "cw on a")
-    ]
+@pytest.mark.parametrize("attack", ["cw", "hop_skip_jump"])
+def test_an_unbounded_attack_that_fails(attack):
+    """It is what the attack is after that counts, not what it sees of the model."""
+    measurement = measured(**{**CW, "attack": attack}, ok=[0, 0, 1, 0])
+    assert flags(measurement) == [("unbounded attack fails", f"{attack} on a")]
 
 
 @pytest.mark.parametrize(

@@ -455,6 +455,47 @@ def test_distances_of_the_minimal_norm_attack(data):
         )
 
 
+def decision_based_results():
+    """Two models under PGD, and under HopSkipJump, which no network resists."""
+    store = Store()
+    n = np.arange(100)
+    for target, right in (("resnet50", 20), ("resnet50-ensemble", 60)):
+        store.measure(target, "clean", setting="clean", n=100)
+        live = (target, "white-box", "inf")
+        for attack, goal, eps_text, correct in (
+            ("pgd", "fixed-eps", "8/255", right),
+            ("hop_skip_jump", "minimal-norm", None, right // 10),
+        ):
+            arrays = n >= 0, n < correct, np.ones(100, np.float32)
+            store.add(target, attack, *live, goal, eps_text, {}, None, *arrays)
+        store.records[-1] |= {"access": "decisions", "mean_linf": right / 100}
+    return _complete(store.records), store.per_example
+
+
+def test_an_attack_by_decisions_has_a_distance_and_no_comparable_accuracy():
+    results, per_example = decision_based_results()
+    protocol = protocol_of(results, None)
+    rows = tables.distance_table(results, protocol).rows
+    assert [[c.text for c in row[:4]] for row in rows] == [
+        ["`resnet50`", "HopSkipJump", "98.0", "0.200"],
+        ["`resnet50-ensemble`", "HopSkipJump", "94.0", "0.600"],
+    ]
+    said = " ".join(summary.sentences(results, per_example))
+    assert "gains over `resnet50` on 1 of 1 attack, best under PGD (ε = 8/255)" in said
+    assert "White-box HopSkipJump fools at least 94.0 %" in said
+    # Of one bounded attack there is no worst case.
+    assert "Overview" not in sections(results, per_example)
+
+
+def test_a_record_names_its_attack():
+    results, per_example = decision_based_results()
+    for record in results["records"]:
+        record["title"] = {"pgd": "Madry's attack"}.get(record["attack"])
+    text = markdown.render("", build_sections(results, per_example))
+    assert "Madry's attack (ε = 8/255)" in text and "HopSkipJump" in text
+    assert "PGD" not in text.split("Definitions")[0]
+
+
 def test_csv_has_every_record_at_full_precision(data, written):
     results, per_example = data
     rows = list(csv.DictReader(io.StringIO(written["csv"].read_text())))

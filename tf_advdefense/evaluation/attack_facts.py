@@ -59,7 +59,8 @@ def eps_text(attack: Attack) -> str | None:
 
 def needs_gradient(attack: Attack) -> bool:
     """Whether it needs the gradient of the model's logits."""
-    return attack.function.gradient
+    function: Any = attack.function
+    return function.gradient
 
 
 def passes(attack: Attack) -> tuple[int, int]:

@@ -174,8 +174,9 @@ def _take(
     say: Say,
 ) -> list[Taken]:
     """All of them, in their order: as they are stored, else taken and stored."""
-    taken = {m.key: records.stored(store, m.key) for m in measurements}
-    todo = [m for m in measurements if taken[m.key] is None]
+    known = {m.key: records.stored(store, m.key) for m in measurements}
+    taken = {key: found for key, found in known.items() if found is not None}
+    todo = [m for m in measurements if m.key not in taken]
     targets = {m.target.name: m.target for m in todo}
     models = {name: target.load() for name, target in targets.items()}
     _announce(todo, models, data, batch_size, say)
@@ -183,7 +184,7 @@ def _take(
         shown = progress(each.title) if progress else None
         taken[each.key] = each.take(models[each.target.name], data, batch_size, shown)
         records.store(store, *taken[each.key])
-    return list(taken.values())
+    return [taken[key] for key in known]
 
 
 def _announce(
@@ -197,18 +198,20 @@ def _announce(
     if not todo:
         say("Everything is measured already.")
         return
-    attacked = [m for m in todo if m.attack is not None]
+    attacked = [
+        (m.target.name, m.attack, m.num_examples) for m in todo if m.attack is not None
+    ]
     say(f"{len(todo)} measurements to take, {len(attacked)} of them white-box attacks.")
     total = 0.0
-    for name in dict.fromkeys(m.target.name for m in attacked):
-        own = [m for m in attacked if m.target.name == name]
-        gradient = any(attack_facts.needs_gradient(m.attack) for m in own)
+    for name in dict.fromkeys(name for name, *_ in attacked):
+        own = [(attack, count) for target, attack, count in attacked if target == name]
+        gradient = any(attack_facts.needs_gradient(attack) for attack, _ in own)
         seconds = time_passes(
             models[name], data.test.images, batch_size=batch_size, gradient=gradient
         )
         most = sum(
-            estimate(m.attack, m.num_examples, seconds, batch_size=batch_size)
-            for m in own
+            estimate(attack, count, seconds, batch_size=batch_size)
+            for attack, count in own
         )
         total += most
         say(

@@ -178,7 +178,7 @@ def _not_monotone(records: Iterable[Record]) -> list[Flag]:
 
 def _rises(key: tuple, points: list[Record]) -> Iterator[Flag]:
     target, source, attack = key[:3]
-    points = sorted(points, key=lambda record: record["eps"])
+    points = sorted(points, key=lambda record: record["eps"] or 0.0)
     for low, high in zip(points, points[1:]):
         if high["accuracy"] > low["accuracy"] + _SLACK:
             yield _flag(

@@ -11,6 +11,7 @@ attacked.
 from collections.abc import Callable
 import time
 from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -29,7 +30,7 @@ from tf_advdefense.images import padded
 Arrays = dict[str, np.ndarray]
 Measured = tuple[dict[str, Any], Arrays]
 # Of several models, the mean of their log-probabilities; see `core.model_fn`.
-ModelFn = keras.Model | Callable[[tf.Tensor], tf.Tensor] | list[keras.Model]
+ModelFn: TypeAlias = keras.Model | Callable[[tf.Tensor], tf.Tensor] | list[keras.Model]
 
 
 def classify(model: ModelFn, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
@@ -101,7 +102,7 @@ def measure(
         **_statistics("mean", np.mean, distances, fooled),
         **_statistics("median", np.median, distances, fooled),
     }
-    kept = {
+    kept: Arrays = {
         norm: np.asarray(distances[norm], np.float32)
         for norm in ("l1", "l2", "linf")
         if norm in distances

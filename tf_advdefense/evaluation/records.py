@@ -186,14 +186,15 @@ def _in_todays_format(results: dict[str, Any]) -> Results:
         for name, model in results.get("models", {}).items()
     }
     records = [_record_today(record) for record in results.get("records", [])]
-    return {**results, "format": FORMAT, "models": models, "records": records}
+    today: Any = {**results, "format": FORMAT, "models": models, "records": records}
+    return today
 
 
-def _record_today(record: Mapping[str, Any]) -> Record:
+def _record_today(record: Any) -> Record:
     """Format 2 had `kind`; format 1 counted input gradients alone, in `passes`."""
     if "kind" not in record:
         return record
-    today = {"title": None, **without_kind(record)}
+    today: Any = {"title": None, **without_kind(record)}
     if "passes" in today:
         gradients = today.pop("passes")
         today |= {"forwards": gradients, "backwards": gradients}

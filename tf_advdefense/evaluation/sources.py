@@ -7,6 +7,7 @@ source = source_of("mine.keras", data)
 
 from collections.abc import Sequence
 import dataclasses
+from typing import TypeAlias
 
 import keras
 
@@ -38,7 +39,7 @@ class Source:
     model: keras.Model | list[keras.Model]
 
 
-SourceLike = Source | ModelOrPath | runs.Run | Sequence[runs.Run]
+SourceLike: TypeAlias = Source | ModelOrPath | runs.Run | Sequence[runs.Run]
 
 
 def source_of(model: SourceLike, data: Dataset) -> Source:

@@ -13,6 +13,7 @@ import os
 import pathlib
 import secrets
 from typing import Any
+from typing import TypeAlias
 
 import keras
 
@@ -22,7 +23,7 @@ from tf_advdefense.defenses.transforms import transforms_of
 from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation import records
 
-ModelOrPath = keras.Model | str | os.PathLike[str]
+ModelOrPath: TypeAlias = keras.Model | str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)

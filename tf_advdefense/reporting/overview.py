@@ -8,6 +8,8 @@ tables have all of them. White-box cells are adaptive.
 
 import dataclasses
 
+from tf_advdefense.evaluation.records import PerExample
+from tf_advdefense.evaluation.records import Results
 from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.evaluation.statistics import worst_case
 from tf_advdefense.reporting import formats
@@ -19,7 +21,7 @@ from tf_advdefense.reporting.document import Table
 _RADIUS = 8 / 255
 
 
-def overview_table(results, per_example):
+def overview_table(results: Results, per_example: PerExample) -> Table | None:
     """Clean, white-box, worst case and transfer; None where one table has it all."""
     found = protocols.protocols(results)
     white_box = next((p for p in found if p.source is None), None)

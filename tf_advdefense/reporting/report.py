@@ -1,8 +1,13 @@
 """From results to `report.md`, `report.html`, `results.csv` and `figures/*.png`."""
 
+from collections.abc import Sequence
 import pathlib
+from typing import Any
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.evaluation.records import Path
+from tf_advdefense.evaluation.records import PerExample
+from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import figures
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import grids
@@ -24,7 +29,12 @@ from tf_advdefense.reporting.document import slug
 from tf_advdefense.reporting.formats import code
 
 
-def write_report(directory, results, per_example, examples=()):
+def write_report(
+    directory: Path,
+    results: Results,
+    per_example: PerExample,
+    examples: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
     """Writes the report's files, each under a temporary name that is then renamed.
 
     The same input gives the same bytes: nothing of the time or place is written.
@@ -35,10 +45,9 @@ def write_report(directory, results, per_example, examples=()):
         optional "flags": [{"flag", "where", "detail"}] to warn of.
       per_example: the arrays of `per_example.npz`; comparisons and distance curves
         are left out where arrays are missing.
-      examples: image grids, [{"attack", "title", "eps_text", "source", "clean",
-        "adversarial":
-        float32 [n, h, w, c] in [0, 1], "label", "clean_prediction", "prediction":
-        [n], "class_names"}].
+      examples: image grids, [{"attack", "title", "eps_text", "source", "clean" and
+        "adversarial": float32 [n, h, w, c] in [0, 1], "label", "clean_prediction" and
+        "prediction": int [n], "class_names"}].
 
     Returns:
       {"markdown", "html", "csv": path, "figures": [path, ...]} of `pathlib.Path`.
@@ -73,7 +82,9 @@ def _title(results):
     return f"Adversarial robustness on {name}" if name else "Adversarial robustness"
 
 
-def build_sections(results, per_example, examples=()):
+def build_sections(
+    results: Results, per_example: PerExample, examples: Sequence[dict[str, Any]] = ()
+) -> list[Section]:
     """The report's content; sections without a block are left out."""
     found = protocols.protocols(results)
     marks = figures.styles(
