@@ -13,7 +13,7 @@ from tf_advdefense.attacks.black_box.spatial import transform
 from tf_advdefense.attacks.core import craft as engine
 from tf_advdefense.attacks.core.balls import random_ball
 from tf_advdefense.attacks.core.draws import row_keys
-from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation.attack_facts import norm_text
 
 
 def rows(values):
@@ -173,5 +173,5 @@ def test_values_out_of_range_are_one_line(hyper, message):
 
 def test_an_attack_without_a_norm_has_no_norm_in_results():
     assert make_attack("spatial").norm is None
-    assert comparison.norm_text(make_attack("spatial").norm) is None
-    assert comparison.norm_text(make_attack("noise", norm=2).norm) == "2"
+    assert norm_text(make_attack("spatial").norm) is None
+    assert norm_text(make_attack("noise", norm=2).norm) == "2"
