@@ -89,7 +89,7 @@ def grey_images(count, spread=0.2):
 
 
 def class_distances(images, weights, norm):
-    """Logits, labels and distances to the boundary with each class, NaN for the label's.
+    """Logits, labels, and distances to the boundary with each class; own ones are NaN.
 
     The first and the last are `[n, classes]`, of a `linear_classifier`.
     """

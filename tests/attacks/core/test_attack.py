@@ -116,8 +116,8 @@ def test_equal_hyperparameters_are_traced_once(model, batch, name, hyper):
     attack = small_models.within_budget(name, **hyper)
     attack(counted, *batch)
     first = len(traces)
-    equal = attack.replace(**{key: value for key, value in attack.defaults.items()})
-    equal = equal.replace(**attack.hyper._asdict())
+    equal = make_attack(name).replace(**attack.hyper._asdict())
+    assert equal is not attack and equal == attack
     equal(counted, *batch)
     craft(counted, equal, *batch, batch_size=6)
     assert first > 0 and len(traces) == first

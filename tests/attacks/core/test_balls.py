@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import balls
-from tf_advdefense.attacks.core import l1_ball
 from tf_advdefense.attacks.core.draws import row_keys
 
 pytestmark = pytest.mark.quick

@@ -62,9 +62,7 @@ def assert_equal(a, b):
 def test_batches_hold_every_image_once(model, data, name):
     images, labels = data
     index = np.arange(500, 540)
-    batches = list(
-        craft_batches(model, attack(name), *data, index, batch_size=16)
-    )
+    batches = list(craft_batches(model, attack(name), *data, index, batch_size=16))
     assert [len(batch["image"]) for batch in batches] == [16, 16, 8]
     out = {key: np.concatenate([b[key] for b in batches]) for key in batches[0]}
     assert {key: value.dtype.type for key, value in out.items()} == KEYS
@@ -114,9 +112,7 @@ def test_eight_bit_images_are_divided_by_255(model, data, name):
     bytes_ = np.round(images * 255).astype(np.uint8)
     assert_equal(
         craft(model, attack(name), bytes_, labels, batch_size=16),
-        craft(
-            model, attack(name), bytes_ / np.float32(255), labels, batch_size=16
-        ),
+        craft(model, attack(name), bytes_ / np.float32(255), labels, batch_size=16),
     )
 
 
@@ -163,9 +159,7 @@ def test_targets_and_predicted_labels(model, data):
     out = craft(model, attack("cw"), *data, targets=targets, batch_size=16)
     assert np.mean(out["prediction"] == targets) > 0.9
     np.testing.assert_array_equal(out["label"], labels)
-    out = craft(
-        model, attack("cw"), *data, attack_labels="predicted", batch_size=16
-    )
+    out = craft(model, attack("cw"), *data, attack_labels="predicted", batch_size=16)
     assert np.all(out["l2"] > 0)
     assert np.mean(out["prediction"] != out["clean_prediction"]) > 0.9
 
