@@ -18,10 +18,9 @@ from tf_advdefense.attacks.core.craft import craft
 
 BATCH = 6
 FIXED_EPS = [name for name in ATTACKS if ATTACKS[name].goal == "fixed-eps"]
-FIXED_EPS = [name for name in FIXED_EPS if ATTACKS[name].eps is not None]
 
 
-def within_budget(names):
+def quick(names):
     """As parameters, of which the quick tests take a few."""
     few = ("fgsm", "pgd", "cw")
     return [

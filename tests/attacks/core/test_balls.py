@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import balls
+from tf_advdefense.attacks.core import l1_ball
 from tf_advdefense.attacks.core.draws import row_keys
 
 pytestmark = pytest.mark.quick
@@ -82,3 +83,44 @@ def test_the_farthest_corner():
         0: [2, 2],
     }.items():
         np.testing.assert_allclose(balls.farthest(x, norm, 0, 1), expected, rtol=1e-6)
+
+
+def test_the_l1_projection_inside_bounds_is_the_nearest_point():
+    rng = np.random.default_rng(3)
+    x = rng.uniform(size=(6, 5, 4, 2)).astype(np.float32)
+    eta = rng.normal(0, 0.6, x.shape).astype(np.float32)
+    eta[0] *= 0.01  # inside the ball
+    found = l1_ball.project(eta, 3.0, -x, 1 - x).numpy()
+    room = np.where(eta > 0, 1 - x, x).reshape(6, -1).astype(np.float64)
+    size = np.abs(eta).reshape(6, -1).astype(np.float64)
+    for row in range(6):
+        shrunk = lambda level, row=row: np.clip(size[row] - level, 0, room[row])
+        # The sum is linear between the levels where an entry begins or ends to shrink.
+        ends = np.sort([0, *size[row], *np.maximum(size[row] - room[row], 0)])
+        sums = np.array([shrunk(level).sum() for level in ends])
+        expected = shrunk(np.interp(-3, -sums, ends) if sums[0] > 3 else 0)
+        np.testing.assert_allclose(
+            found[row].ravel(), expected * np.sign(eta[row].ravel()), atol=1e-5
+        )
+    assert np.all(closed_forms.length(found, 1) <= 3)
+    np.testing.assert_array_equal(l1_ball.project(eta, 0.0, -x, 1 - x), 0)
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_draws_fill_their_ball_evenly(norm):
+    keys = row_keys(0, tf.range(4000))
+    ball = (
+        balls.random_ball(keys, tf.range(4000), (2, 3, 1), norm)
+        .numpy()
+        .reshape(4000, 6)
+    )
+    radius = np.linalg.norm(ball, norm, axis=1)
+    assert radius.max() <= 1 + 1e-6
+    # In d dimensions, the radius of a uniform draw has mean d / (d + 1) in any norm.
+    np.testing.assert_allclose(radius.mean(), 6 / 7, atol=0.01)
+    np.testing.assert_allclose(ball.mean(axis=0), 0, atol=0.03)
+    expected = {np.inf: 1 / 2, 1: 1 / 7}.get(norm)
+    if expected:
+        np.testing.assert_allclose(np.abs(ball).mean(axis=0), expected, atol=0.02)
+    else:
+        np.testing.assert_allclose((ball**2).mean(axis=0), 1 / 8, atol=0.01)
