@@ -62,8 +62,10 @@ class RatioHyper(Hyper):
     """Auto-PGD on the difference of logits ratio, arXiv:2003.01690, section 4.1.
 
     Blind to the scale of the logits, which makes the cross-entropy's gradient vanish.
-    Needs three classes. Targeted, the loss is that of `apgd_t`. The hyperparameters are
-    those of `apgd_ce`.
+    Needs three classes. Targeted, the loss is that of `apgd_t`.
+
+    Attributes:
+      eps, norm, n_iter, n_restarts, eot_iter, rho, use_largereps: as of `apgd_ce`.
     """
 
 

@@ -113,7 +113,7 @@ def advance(
 ) -> State:
     """Runs a block of iterations, of one input gradient each, or `eot_iter`."""
     span = max(1, _BLOCK // hyper.eot_iter)
-    return loop(lambda state: _iterate(model_fn, state, hyper, task, loss), state, span)
+    return loop(lambda state: iterate(model_fn, state, hyper, task, loss), state, span)
 
 
 def finish(state: State, hyper: Any, task: Task) -> tf.Tensor:
@@ -124,7 +124,8 @@ def finish(state: State, hyper: Any, task: Task) -> tf.Tensor:
     return state.answer
 
 
-def _iterate(model_fn, state, hyper, task, loss):
+def iterate(model_fn, state, hyper, task, loss):
+    """One iteration of every row: a gradient at its point, and a step from there."""
     rule, (radius, steps, _, shorter, least) = _rule(hyper), _leg(state.leg, hyper)
     logits, level, gradient = _climb(model_fn, state, hyper, task, loss)
     new = _record(state, logits, level, gradient, hyper, task)
@@ -165,8 +166,8 @@ def _rule(hyper):
     return _RULES[hyper.norm]
 
 
-def _legs(hyper):
-    """The radius and the number of steps of each leg of a run."""
+def legs(hyper):
+    """The radius and the number of steps of each leg of a run, a list of pairs."""
     eps, n_iter = hyper.eps, hyper.n_iter
     if not hyper.use_largereps:
         return [(eps, n_iter)]
@@ -177,7 +178,7 @@ def _legs(hyper):
 
 def _leg(leg, hyper):
     """Each row's radius, number of steps, and intervals between checkpoints."""
-    radii, steps = zip(*_legs(hyper))
+    radii, steps = zip(*legs(hyper))
     intervals = zip(*(_rule(hyper).intervals(each) for each in steps))
     tables = [tf.constant(radii, tf.float32), steps, *intervals]
     return [tf.gather(table, leg) for table in tables]
@@ -191,7 +192,7 @@ def _first_point(x, keys, best, run, leg, hyper, task):
     """The fields as a leg begins: at random, or at the best point of the leg before."""
     rule, (radius, _, interval, *_) = _rule(hyper), _leg(leg, hyper)
     point = rule.start(keys, run, x, radius, hyper, task)
-    if len(_legs(hyper)) > 1:
+    if len(legs(hyper)) > 1:
         kept = rule.project(best, x, radius, hyper, task)
         point = where(leg > 0, kept, point)
     return {
@@ -209,7 +210,7 @@ def _first_point(x, keys, best, run, leg, hyper, task):
 
 
 def _next_leg(state, hyper, task):
-    last = state.leg == len(_legs(hyper)) - 1
+    last = state.leg == len(legs(hyper)) - 1
     run, leg = state.run + tf.cast(last, tf.int32), tf.where(last, 0, state.leg + 1)
     images = state.image, state.keys, state.best
     return state._replace(**_first_point(*images, run, leg, hyper, task))
@@ -255,7 +256,7 @@ def _mean(draw, hyper):
 def _record(state, logits, level, gradient, hyper, task):
     """The best point of the leg, the row's answer so far, and the passes."""
     point, better = state.point, level > state.best_loss
-    inside = state.leg == len(_legs(hyper)) - 1
+    inside = state.leg == len(legs(hyper)) - 1
     fooled = inside & losses.is_fooled(logits, state.label, task.targeted)
     before = state.progress.fooled
     taken = inside & losses.is_better(fooled, level, before, state.answer_loss)

@@ -138,10 +138,10 @@ def _targets(logits, y, hyper, task):
 def _iterate(model_fn, state, hyper, task):
     logits, value, gradient = _linearise(model_fn, state, hyper, task)
     # The pass for the gradient tells the point's class, too.
-    new = _record(state, state.point, logits, hyper, task)
+    new = record(state, state.point, logits, hyper, task)
     point = _step(state, value, gradient, hyper, task)
     logits = model_fn(point)
-    new = _record(new, point, logits, hyper, task)
+    new = record(new, point, logits, hyper, task)
     fooled = losses.is_fooled(logits, state.label, task.targeted)
     backwards = state.image + hyper.beta * (point - state.image)
     new = new._replace(
@@ -175,7 +175,7 @@ def _linearise(model_fn, state, hyper, task):
     return logits, lead, tape.gradient(lead, point)
 
 
-def _record(state, point, logits, hyper, task):
+def record(state, point, logits, hyper, task):
     """The state with the points among the best, where they fool and are closer."""
     distance = lengths(point - state.image, hyper.norm)
     fooled = losses.is_fooled(logits, state.label, task.targeted)
@@ -214,7 +214,7 @@ def _next_run(state, hyper, task):
     point = state.image
     if hyper.n_restarts > 1:
         again = run % hyper.n_restarts > 0
-        point = where(again, _random_start(state, run, hyper, task), point)
+        point = where(again, random_start(state, run, hyper, task), point)
     runs = state.targets.shape[1] * hyper.n_restarts
     ended = state.progress.done | (run >= runs)
     return state._replace(
@@ -225,7 +225,7 @@ def _next_run(state, hyper, task):
     )
 
 
-def _random_start(state, run, hyper, task):
+def random_start(state, run, hyper, task):
     """Points half as far from the images as the closest one so far, or as eps."""
     image, norm = state.image, hyper.norm
     shape = tuple(image.shape[1:])

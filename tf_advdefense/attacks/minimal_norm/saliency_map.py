@@ -185,12 +185,12 @@ def best_pair(
     _, largest, pair = tf.while_loop(
         lambda candidates, *_: tf.reduce_any(candidates),
         compare,
-        (b > _second_largest_before(b), none, tf.zeros_like(order[:, :2])),
+        (b > second_largest_before(b), none, tf.zeros_like(order[:, :2])),
     )
     return tf.gather(order, pair, batch_dims=1), largest >= 0
 
 
-def _second_largest_before(values):
+def second_largest_before(values):
     """At each place of a row the second largest of the values before it, or -inf."""
     first, second = _shifted(values, 1), tf.fill(tf.shape(values), -float("inf"))
     width = 1  # the largest two of so many places before, doubled until it is all

@@ -1,141 +1,99 @@
-"""Balls and projected gradient descent against closed forms and CleverHans."""
+"""Projected gradient descent against CleverHans and closed forms."""
 
 import functools
 
-from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+from cleverhans.tf2.attacks import projected_gradient_descent as cleverhans_pgd
 import closed_forms
-import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.core import balls
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.balls import random_ball
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.draws import row_keys
 from tf_advdefense.attacks.core.losses import LOSSES
-from tf_advdefense.attacks.gradient.fast_gradient import bim
 from tf_advdefense.attacks.gradient.fast_gradient import fgsm
-from tf_advdefense.attacks.gradient.fast_gradient import mim
+from tf_advdefense.attacks.gradient.iterative_gradient import bim
+from tf_advdefense.attacks.gradient.iterative_gradient import mim
 from tf_advdefense.attacks.gradient.projected_gradient import pgd
 from tf_advdefense.attacks.gradient.sparse_l1 import sparse_l1
+
+norms = pytest.mark.parametrize("norm", [np.inf, 2])
+directions = pytest.mark.parametrize("targeted", [False, True])
 
 
 @pytest.fixture(scope="module")
 def model():
-    keras.utils.set_random_seed(11)
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(4),
-        ]
-    )
+    return small_models.network()
 
 
 @pytest.fixture
 def batch():
-    rng = np.random.default_rng(5)
-    return rng.random((6, 8, 8, 3), np.float32), np.arange(6) % 4
+    return small_models.random_images(6, seed=5), np.arange(6) % 4
 
 
-# Balls.
+def rounding(norm):
+    """None, but a compiled L2 step rounds x / sqrt(y) in another way."""
+    return 1e-6 if norm == 2 else 0
 
 
-def duchi(v, eps):
-    """The projection onto the L1 ball by sorting (Duchi et al. 2008, figure 1)."""
-    if np.sum(np.abs(v)) <= eps or eps == 0:
-        return v * (eps > 0)
-    u = -np.sort(-np.abs(v))
-    excess = (np.cumsum(u) - eps) / np.arange(1, len(u) + 1)
-    level = excess[np.flatnonzero(u > excess)[-1]]
-    return np.sign(v) * np.maximum(np.abs(v) - level, 0)
+@norms
+@directions
+def test_it_is_cleverhans(model, batch, norm, targeted):
+    sizes = {"eps": 0.1, "eps_iter": 0.03, "nb_iter": 7, "norm": norm}
+    np.testing.assert_allclose(
+        pgd(model, *batch, targeted, **sizes),
+        small_models.by_cleverhans(
+            cleverhans_pgd.projected_gradient_descent,
+            model,
+            batch,
+            targeted=targeted,
+            **sizes,
+        ),
+        rtol=0,
+        atol=rounding(norm),
+    )
 
 
-@pytest.mark.parametrize("features", [1, 7, 600])
-def test_the_l1_projection_is_duchis(features):
-    rng = np.random.default_rng(features)
-    eta = rng.normal(size=(60, features, 1, 1)).astype(np.float32)
-    eta[:20] *= rng.random((20, features, 1, 1)) < 0.1  # as attacks have them
-    eta[20:30] = np.round(eta[20:30])  # ties
-    norm = closed_forms.length(eta, 1)
-    eps = (norm * rng.uniform(0, 1.2, 60)).astype(np.float32)
-    eps[:3] = 0, 1e-6, 1e6
-    out = balls.project(tf.constant(eta), 1, tf.constant(eps)).numpy()
-    for row, image in enumerate(eta.reshape(60, -1).astype(np.float64)):
-        expected = duchi(image, np.float64(eps[row]))
-        np.testing.assert_allclose(out[row].reshape(-1), expected, atol=3e-6)
-    assert np.all(closed_forms.length(out, 1) <= eps * (1 + 1e-5) + 1e-6)
-    np.testing.assert_array_equal(out[norm <= eps], eta[norm <= eps])
+@norms
+@pytest.mark.parametrize("radius", [None, 0.3])
+def test_it_is_cleverhans_from_the_same_random_start(
+    model, batch, norm, radius, monkeypatch
+):
+    index = tf.range(100, 106, dtype=tf.int64)
+
+    def draw(shape, order, size, dtype):
+        return size * random_ball(row_keys(4, index), 0, batch[0].shape[1:], order)
+
+    monkeypatch.setattr(cleverhans_pgd, "random_lp_vector", draw)
+    sizes = {"eps": 0.1, "eps_iter": 0.03, "nb_iter": 5, "norm": norm}
+    start = {"rand_init": True, "rand_minmax": radius}
+    np.testing.assert_allclose(
+        pgd(model, *batch, seed=4, index=index, **sizes, **start),
+        small_models.by_cleverhans(
+            cleverhans_pgd.projected_gradient_descent, model, batch, **sizes, **start
+        ),
+        rtol=0,
+        atol=rounding(norm),
+    )
 
 
-def test_a_projection_leaves_the_other_rows_alone():
-    eta = np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32)
-    eps = tf.constant([1.0, 2.0, 3.0, 4.0])
-    for norm in (np.inf, 2, 1, 0):
-        alone = balls.project(tf.constant(eta), norm, eps).numpy()[2]
-        for value in (np.nan, np.inf, 0):
-            spoilt = eta.copy()
-            spoilt[[0, 1, 3]] = value
-            out = balls.project(tf.constant(spoilt), norm, eps).numpy()[2]
-            np.testing.assert_array_equal(out, alone)
-
-
-def test_the_l0_projection_keeps_the_largest_and_of_equals_the_first():
-    eta = tf.constant([[3.0, -5, 1, 4], [1, -1, 1, 1], [1, 2, 3, 4], [1, 2, 3, 4]])
-    out = balls.project(eta, 0, tf.constant([2.0, 3.0, 0.0, 9.0])).numpy()
-    expected = [[0, -5, 0, 4], [1, -1, 1, 0], [0, 0, 0, 0], [1, 2, 3, 4]]
-    np.testing.assert_array_equal(out, expected)
-
-
-@pytest.mark.parametrize("norm", [np.inf, 2, 1])
-def test_random_points_fill_their_ball(norm):
-    """The radius of a uniform draw from a d-ball has mean d / (d + 1)."""
-    keys = row_keys(0, tf.range(4000))
-    points = balls.random_ball(keys, 0, (2, 2, 1), norm).numpy().reshape(4000, 4)
-    radius = np.linalg.norm(points, norm, axis=1)
-    assert radius.max() <= 1 + 1e-6
-    np.testing.assert_allclose(radius.mean(), 4 / 5, atol=0.01)
-    np.testing.assert_allclose(points.mean(axis=0), 0, atol=0.03)
-    np.testing.assert_allclose(np.mean(points > 0, axis=0), 0.5, atol=0.03)
-    again = balls.random_ball(keys[5:7], 0, (2, 2, 1), norm).numpy().reshape(2, 4)
-    np.testing.assert_array_equal(again, points[5:7])
-    other = balls.random_ball(keys, 1, (2, 2, 1), norm).numpy().reshape(4000, 4)
-    assert abs(np.corrcoef(points[:, 0], other[:, 0])[0, 1]) < 0.05
-
-
-def test_the_farthest_corner():
-    x = tf.constant([[0.2, 0.5], [1.0, 0.0]])
-    for norm, expected in {
-        np.inf: [0.8, 1],
-        2: [np.sqrt(0.89), np.sqrt(2)],
-        1: [1.3, 2],
-        0: [2, 2],
-    }.items():
-        np.testing.assert_allclose(balls.farthest(x, norm, 0, 1), expected, rtol=1e-6)
-
-
-# Descent.
-
-
-@pytest.mark.parametrize("norm", [np.inf, 2])
+@norms
 @pytest.mark.parametrize("loss", ["margin", "dlr"])
-@pytest.mark.parametrize("targeted", [False, True])
+@directions
 def test_other_losses_are_those_of_cleverhans_parameter(
     model, batch, norm, loss, targeted
 ):
-    images, labels = batch
     sizes = {"eps": 0.1, "eps_iter": 0.03, "nb_iter": 5, "norm": norm}
     np.testing.assert_allclose(
-        pgd(model, images, labels, targeted, loss=loss, **sizes),
-        projected_gradient_descent(
+        pgd(model, *batch, targeted, loss=loss, **sizes),
+        small_models.by_cleverhans(
+            cleverhans_pgd.projected_gradient_descent,
             model,
-            images,
-            y=labels,
+            batch,
             targeted=targeted,
-            clip_min=0.0,
-            clip_max=1.0,
             loss_fn=LOSSES[loss],
             **sizes,
         ),
@@ -219,12 +177,12 @@ def test_restarts_fool_where_the_gradient_is_zero():
     hyper = {"eps": 0.1, "eps_iter": 0.02, "nb_iter": 8}
     np.testing.assert_array_equal(pgd(plateau, images, labels, **hyper), images)
     attack = make_attack("pgd", nb_restarts=6, **hyper)
-    out = engine.craft(plateau, attack, images, labels, batch_size=8)
+    out = craft(plateau, attack, images, labels, batch_size=8)
     assert np.all(out["prediction"] == 1)
     # The first descent goes nowhere; nobody goes on after the first that fooled.
     assert np.all(out["backwards"] >= 16) and len(set(out["backwards"].tolist())) > 1
     np.testing.assert_array_equal(out["forwards"], out["backwards"] // 8 * 9)
-    assert attack.passes == (54, 48)
+    assert attack.cost((8, 8, 3), 2) == (54, 48)
     np.testing.assert_array_equal(
         attack(plateau, images, labels), attack(plateau, images, labels)
     )
@@ -234,8 +192,8 @@ def test_restarts_fool_where_the_gradient_is_zero():
     "norm, targeted", [(np.inf, False), (np.inf, True), (2, False), (1, False)]
 )
 def test_restarts_keep_the_highest_loss(model, norm, targeted):
-    images = np.random.default_rng(8).random((12, 8, 8, 3), np.float32)
-    labels = np.argmax(model(images), axis=1)
+    images = small_models.random_images(12, seed=8)
+    labels = small_models.classes(model, images)
     goal = (labels + 1) % 4 if targeted else labels
     eps = {np.inf: 0.01, 2: 0.1, 1: 0.5}[norm]  # too small to fool most images
     hyper = {"eps": eps, "eps_iter": eps, "nb_iter": 1, "norm": norm}
@@ -278,9 +236,7 @@ def test_a_batch_of_unknown_size(model, batch):
     ],
 )
 def test_wrong_values_are_one_line(message, hyper):
-    with pytest.raises(ValueError) as error:
-        make_attack("pgd", **hyper)
-    assert str(error.value) == message
+    small_models.assert_refused(message, "pgd", hyper)
 
 
 def test_too_few_classes_for_a_loss_are_one_line():

@@ -2,30 +2,28 @@
 
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.black_box import spsa as module
 from tf_advdefense.attacks.black_box.spsa import spsa
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.craft import craft
+from tf_advdefense.attacks.core.draws import row_keys
 
-SETTINGS = {
-    "norm": np.inf,
-    "eps": 1.0,
-    "delta": 0.01,
-    "spsa_samples": 128,
-    "spsa_iters": 1,
-    "targeted": False,
-    "clip_min": 0.0,
-    "clip_max": 1.0,
-}
+HYPER = spsa.hyper._replace(eps=1.0)  # 128 probes at a distance of 0.01
 
 
 def state_at(x, seed=0):
     """The state of images whose descent begins at the images themselves."""
-    labels, index = np.zeros(len(x), np.int64), np.arange(len(x))
-    state = module.init(None, tf.constant(x), labels, seed, index, SETTINGS)
-    return {**state, "label": tf.constant(labels), "eta": tf.zeros_like(x)}
+    labels, keys = tf.zeros(len(x), tf.int64), row_keys(seed, np.arange(len(x)))
+    state = module.init(None, tf.constant(x), labels, keys, HYPER, Task())
+    return state._replace(eta=tf.zeros_like(x))
+
+
+def estimated(model, x, hyper=HYPER):
+    return module.estimate(model, state_at(x), hyper, Task())
 
 
 def two_logits(function):
@@ -38,20 +36,14 @@ def test_one_pixel_has_the_exact_slope_of_a_line_and_a_parabola():
     line = two_logits(lambda x: 3.0 * x[:, 0, 0, 0])
     parabola = two_logits(lambda x: x[:, 0, 0, 0] ** 2)
     # The loss falls where the wrong class gains.
-    np.testing.assert_allclose(
-        module._estimate(line, state_at(x), SETTINGS), np.full_like(x, -3), rtol=1e-3
-    )
-    np.testing.assert_allclose(
-        module._estimate(parabola, state_at(x), SETTINGS), -2 * x, rtol=1e-3
-    )
+    np.testing.assert_allclose(estimated(line, x), np.full_like(x, -3), rtol=1e-3)
+    np.testing.assert_allclose(estimated(parabola, x), -2 * x, rtol=1e-3)
 
 
 def test_the_estimate_is_the_gradient_on_average():
     weights = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
     model = two_logits(lambda x: tf.reduce_sum(x * weights, axis=(1, 2, 3)))
-    estimate = module._estimate(
-        model, state_at(np.full((200, 3, 4, 2), 0.5, np.float32)), SETTINGS
-    ).numpy()
+    estimate = estimated(model, np.full((200, 3, 4, 2), 0.5, np.float32)).numpy()
     # Of 64 pairs, an entry's error is as long as all of the gradient divided by 8.
     error = np.linalg.norm(weights) / 8
     np.testing.assert_allclose(estimate.mean(axis=0), -weights, atol=error / 3)
@@ -61,8 +53,7 @@ def test_the_estimate_is_the_gradient_on_average():
 def test_estimates_of_one_iteration_are_averaged():
     x = np.full((4, 1, 1, 1), 0.5, np.float32)
     line = two_logits(lambda x: 3.0 * x[:, 0, 0, 0])
-    settings = {**SETTINGS, "spsa_samples": 4, "spsa_iters": 5}
-    estimate = module._estimate(line, state_at(x), settings)
+    estimate = estimated(line, x, HYPER._replace(spsa_samples=4, spsa_iters=5))
     np.testing.assert_allclose(estimate, np.full_like(x, -3), rtol=1e-3)
 
 
@@ -76,11 +67,11 @@ def simple_model(x):
 
 
 def simple_images():
-    return np.random.default_rng(1).random((100, 1, 2, 1), np.float32)
+    return small_models.random_images(100, seed=1, shape=(1, 2, 1))
 
 
 def classes(x):
-    return np.argmax(simple_model(x), axis=1)
+    return small_models.classes(simple_model, x)
 
 
 @pytest.mark.parametrize("norm", [np.inf, 2])
@@ -109,14 +100,14 @@ def test_an_image_stops_early_by_itself():
     images, labels = simple_images(), classes(simple_images())
     hyper = {"eps": 0.5, "nb_iter": 40, "spsa_samples": 16}
     attack = make_attack("spsa", early_stop_loss_threshold=0.0, **hyper)
-    found = engine.craft(simple_model, attack, images, labels, batch_size=100)
+    found = craft(simple_model, attack, images, labels, batch_size=100)
     fooled = found["prediction"] != labels
-    assert attack.passes == (40 * 17, 0)
+    assert attack.cost((1, 2, 1), 2) == (40 * 17, 0)
     assert np.all(found["forwards"][~fooled] == 40 * 17)
     assert len(np.unique(found["forwards"][fooled])) > 3
     assert np.all(found["forwards"] % 17 == 0)
     # Without a threshold, all iterations are taken.
-    whole = engine.craft(
+    whole = craft(
         simple_model, make_attack("spsa", **hyper), images[:8], labels[:8], batch_size=8
     )
     assert np.all(whole["forwards"] == 40 * 17)

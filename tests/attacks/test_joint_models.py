@@ -1,8 +1,9 @@
 """Attacks on several models at once: the mean of their losses, the joint decision."""
 
-import keras
 import numpy as np
 import pytest
+import small_models
+from small_models import BUDGETS
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
@@ -26,42 +27,25 @@ ON_LOSSES = {
     "sparse_l1": {"nb_iter": 4},
 }
 ON_DECISIONS = {
-    "cw": {
-        "max_iterations": 60,
-        "binary_search_steps": 3,
-        "learning_rate": 0.05,
-        "initial_const": 1.0,
-    },
+    "cw": {**BUDGETS["cw"], "max_iterations": 60, "binary_search_steps": 3},
     "fmn": {"steps": 30},
     "minimal_eps": {"nb_iter": 5},
 }
 
 
-def make_model(seed):
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(4),
-        ]
-    )
-
-
 @pytest.fixture(scope="module")
 def models():
-    return [make_model(1), make_model(2)]
+    return [small_models.network(1), small_models.network(2)]
 
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(5).random((6, 8, 8, 3), np.float32)
+    return small_models.random_images(6, seed=5)
 
 
 @pytest.fixture(scope="module")
 def labels(models, images):
-    return np.argmax(inference(models)(images), axis=1)
+    return small_models.classes(inference(models), images)
 
 
 def attack(case):
@@ -130,16 +114,11 @@ def test_the_joint_classifier_is_misled(models, images, labels, case):
     ]
     assert np.all(loss[1] > loss[0])
     if case in ON_DECISIONS:
-        assert np.all(np.argmax(logits_fn(adv), axis=1) != labels)
+        assert np.all(small_models.classes(logits_fn, adv) != labels)
 
 
 def test_models_again_are_not_traced_anew(models, images, labels):
-    traces = []
-
-    def counted(x):
-        traces.append(x.shape)
-        return models[0](x)
-
+    counted, traces = small_models.counted(models[0])
     for case in ("fgsm", "pgd", "pgd-margin"):
         attack(case)([counted, models[1]], images, labels)
         first = len(traces)

@@ -4,15 +4,15 @@ Hypothesis draws them: black, white and two-valued images too, where gradients v
 distances are zero and bounds hold everywhere.
 """
 
+import closed_forms
 import hypothesis
 from hypothesis import strategies
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
-from test_attack_contracts import QUICK
 
 from tf_advdefense.attacks import ATTACKS
-from tf_advdefense.attacks import make_attack
 
 BATCH, SHAPE, CLASSES = 4, (4, 4, 3), 4
 SIZE = int(np.prod(SHAPE))
@@ -53,12 +53,15 @@ labels = strategies.lists(
 
 def hypers(name):
     """The norms and radii to draw from."""
-    attack, staged = ATTACKS[name], ATTACKS[name].stages is not None
-    orders = attack.function.norms[:1] if staged else attack.function.norms
+    attack, staged = (
+        ATTACKS[name],
+        ATTACKS[name].advance is not None or ATTACKS[name].parts is not None,
+    )
+    orders = attack.norms[:1] if staged else attack.norms
     choices = {}
-    if "norm" in attack.hyper:
+    if "norm" in attack.defaults:
         choices["norm"] = strategies.sampled_from(orders)
-    if "eps" in attack.hyper:
+    if "eps" in attack.defaults:
         choices["eps"] = strategies.sampled_from(RADII[staged])
     return strategies.fixed_dictionaries(choices)
 
@@ -70,7 +73,7 @@ def test_results_stay_where_they_belong(name):
     )
     @hypothesis.given(images, labels, hypers(name), strategies.integers(0, 2**31))
     def check(images, labels, hyper, seed):
-        attack = make_attack(name, **QUICK.get(name, {}) | hyper)
+        attack = small_models.within_budget(name, **hyper)
         before = images.copy()
         adv = attack(model, images, labels, seed=seed).numpy()
         np.testing.assert_array_equal(images, before)
@@ -78,14 +81,14 @@ def test_results_stay_where_they_belong(name):
         assert adv.shape == images.shape and adv.dtype == np.float32
         if "eps" in hyper:
             assert_inside_the_ball(adv - images, attack.norm, hyper["eps"])
-        elif ATTACKS[name].kind in ("minimal-norm", "decision-based"):
+        elif ATTACKS[name].goal == "minimal-norm":
             assert_unchanged_or_fooling(adv, images, labels)
 
     check()
 
 
 def assert_inside_the_ball(eta, order, eps):
-    distance = np.linalg.norm(eta.reshape(BATCH, -1), order, axis=1)
+    distance = closed_forms.length(eta, order)
     # An image plus its perturbation is rounded entry by entry.
     rounding = 1e-7 * (SIZE if order == 1 else 1)
     assert np.all(distance <= eps * (1 + 1e-5) + rounding)

@@ -3,12 +3,16 @@
 import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.minimal_norm.saliency_map import _second_largest_before
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.attacks.minimal_norm.saliency_map import best_pair
 from tf_advdefense.attacks.minimal_norm.saliency_map import jsma
+from tf_advdefense.attacks.minimal_norm.saliency_map import second_largest_before
 
 SHAPE = (6, 6, 3)
 SIZE = 108
@@ -29,10 +33,6 @@ def model():
 
 def make_images(count=8, seed=0):
     return np.random.default_rng(seed).uniform(0.2, 0.8, (count, *SHAPE)).astype("f")
-
-
-def classes(model, images):
-    return np.argmax(model(images), axis=1)
 
 
 def changed(adv, images):
@@ -83,7 +83,7 @@ def test_the_best_pair_is_that_of_all_pairs(size):
 @pytest.mark.parametrize("size", [2, 3, 8, 13])
 def test_what_two_others_exceed_is_told_from_the_rest(size):
     values = np.random.default_rng(0).integers(0, 9, (20, size)).astype(np.float32)
-    second = _second_largest_before(values).numpy()
+    second = second_largest_before(values).numpy()
     for place in range(size):
         before = np.sort(values[:, :place], axis=1)
         expected = before[:, -2] if place > 1 else np.full(20, -np.inf)
@@ -102,12 +102,12 @@ def test_values_that_are_not_finite_are_in_no_pair():
 def test_the_first_change_is_by_hand(model, theta):
     """Of the Jacobian of the paper's equation 8, with all pairs in a matrix."""
     images = make_images(4)
-    target = (classes(model, images) + 1) % 4
+    target = (small_models.classes(model, images) + 1) % 4
     attack = make_attack("jsma", theta=theta, gamma=2 / SIZE)
-    settings = {**attack.hyper, "targeted": True, "clip_min": 0.0, "clip_max": 1.0}
-    x = tf.constant(images)
-    state = attack.stages.init(model, x, tf.constant(target), 0, None, settings)
-    state = attack.stages.advance(model, state, settings)
+    model_fn, task = inference(model), Task(targeted=True)
+    x, keys = tf.constant(images), row_keys(0, tf.range(4))
+    state = attack.init(model_fn, x, tf.constant(target), keys, attack.hyper, task)
+    state = attack.advance(model_fn, state, attack.hyper, task)
     with tf.GradientTape() as tape:
         tape.watch(x)
         logits = model(x)
@@ -124,7 +124,7 @@ def test_the_first_change_is_by_hand(model, theta):
         expected = images[row].ravel().copy()
         expected[list(pair)] = np.clip(expected[list(pair)] + theta, 0, 1)
         np.testing.assert_allclose(
-            state["changed"][row].numpy().ravel(), expected, atol=1e-6
+            state.changed[row].numpy().ravel(), expected, atol=1e-6
         )
 
 
@@ -132,12 +132,14 @@ def test_the_first_change_is_by_hand(model, theta):
 @pytest.mark.parametrize("theta", [1.0, -1.0])
 def test_few_features_fool(model, targeted, theta):
     images = make_images()
-    own = classes(model, images)
+    own = small_models.classes(model, images)
     y = (own + 2) % 4 if targeted else own
     adv = jsma(model, images, y, targeted, theta=theta)
     moved = changed(adv, images) > 0
     assert np.mean(moved) >= 0.7
-    np.testing.assert_array_equal((classes(model, adv) == y) == targeted, moved)
+    np.testing.assert_array_equal(
+        (small_models.classes(model, adv) == y) == targeted, moved
+    )
     assert np.max(changed(adv, images)) < SIZE / 2
     direction = (adv.numpy() - images) * theta
     assert np.all(direction >= 0)
@@ -180,9 +182,9 @@ def test_images_without_an_admissible_pair_are_left():
 
 def test_what_is_fooled_already_stays(model):
     images = make_images()
-    labels = (classes(model, images) + 1) % 4
+    labels = (small_models.classes(model, images) + 1) % 4
     np.testing.assert_array_equal(jsma(model, images, labels), images)
-    own = classes(model, images)
+    own = small_models.classes(model, images)
     np.testing.assert_array_equal(jsma(model, images, own, targeted=True), images)
 
 
@@ -196,7 +198,7 @@ def test_an_untargeted_attack_aims_at_the_likeliest_other_class(model):
     linear = lambda x: tf.reshape(x, [-1, SIZE]) @ weights + bias
     images = np.full((1, *SHAPE), 0.5, np.float32)
     adv = jsma(linear, images).numpy()
-    assert classes(linear, adv) == [1]
+    assert small_models.classes(linear, adv) == [1]
     assert set(np.flatnonzero(adv != images)) <= set(range(20))
 
 
@@ -209,6 +211,4 @@ def test_an_untargeted_attack_aims_at_the_likeliest_other_class(model):
     ],
 )
 def test_values_are_checked_beforehand(message, hyper):
-    with pytest.raises(ValueError) as error:
-        make_attack("jsma", **hyper)
-    assert str(error.value) == message
+    small_models.assert_refused(message, "jsma", hyper)

@@ -1,21 +1,25 @@
 """Auto-PGD against its authors' code, closed forms and its own promises."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.core import craft as engine
-from tf_advdefense.attacks.core import stages
-from tf_advdefense.attacks.gradient import auto_pgd as autopgd
-from tf_advdefense.attacks.gradient import auto_pgd_dense as autopgd_dense
-from tf_advdefense.attacks.gradient import auto_pgd_runs as autopgd_stages
-from tf_advdefense.attacks.gradient import auto_pgd_sparse as autopgd_sparse
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.craft import craft
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import inference
+from tf_advdefense.attacks.core.state import loop
+from tf_advdefense.attacks.gradient import auto_pgd_dense
+from tf_advdefense.attacks.gradient import auto_pgd_runs
+from tf_advdefense.attacks.gradient import auto_pgd_sparse
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_ce
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_dlr
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_t
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "apgd.npz"
 ATTACKS = {"ce": "apgd_ce", "dlr": "apgd_dlr", "targeted_dlr": "apgd_t"}
 NORMS = {"inf": np.inf, "2": 2, "1": 1}
 every_attack = pytest.mark.parametrize("name", ["apgd_ce", "apgd_dlr", "apgd_t"])
@@ -24,19 +28,7 @@ every_norm = pytest.mark.parametrize("norm, eps", [(np.inf, 0.05), (2, 0.5), (1,
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(GOLDEN, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def golden_model(golden):
-    weights = {name: golden[name].astype(np.float64) for name in ("w1", "w2")}
-
-    def model(images):
-        flat = tf.cast(tf.reshape(images, [-1, len(golden["w1"])]), tf.float64)
-        hidden = tf.tanh(flat @ weights["w1"] + golden["b1"].astype(np.float64))
-        return tf.cast(hidden @ weights["w2"] + golden["b2"], tf.float32)
-
-    return model
+    return small_models.golden_arrays("apgd")
 
 
 GOLDEN_SETTINGS = ["ce_inf", "dlr_inf", "targeted_inf", "ce_l2", "targeted_l2"]
@@ -44,47 +36,55 @@ GOLDEN_SETTINGS += ["ce_l1", "dlr_l1"]
 
 
 def test_every_golden_setting_is_checked(golden):
-    stored = {key.removeprefix("args_") for key in golden if key.startswith("args_")}
-    assert stored == set(GOLDEN_SETTINGS)
+    assert small_models.golden_settings(golden) == set(GOLDEN_SETTINGS)
+
+
+def begin_at(point, state):
+    """The state of a run that begins at this point instead of a random one."""
+    rule = state.rule
+    if hasattr(rule, "former"):
+        rule = rule._replace(former=point)
+    return state._replace(point=point, best=point, rule=rule)
 
 
 @pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
 def test_every_point_of_a_run_is_the_originals(golden, setting):
-    model = golden_model(golden)
+    weights = {key: golden[key].astype(np.float64) for key in ("w1", "b1", "w2", "b2")}
+    model_fn = inference(small_models.two_layers(weights))
     arguments = json.loads(str(golden[f"args_{setting}"]))
     loss, order = arguments["loss"], NORMS[arguments["norm"]]
     attack = make_attack(ATTACKS[loss], eps=arguments["eps"], norm=order)
-    settings = {**attack.hyper, "targeted": False, "clip_min": 0.0, "clip_max": 1.0}
     points = golden[f"points_{setting}"]
     rows = golden[f"rows_{setting}"]
     assert len(rows) >= 4
     x, y = (tf.constant(golden[name][rows]) for name in ("images", "labels"))
-    state = attack.stages.init(model, x, y, tf.constant(0, tf.int64), y, settings)
-    state["point"] = state["best"] = tf.constant(points[0])
-    state.update({key: state["point"] for key in ("former",) if key in state})
+    state = attack.init(model_fn, x, y, row_keys(0, y), attack.hyper, Task())
+    state = begin_at(tf.constant(points[0]), state)
     if loss == "targeted_dlr":
-        np.testing.assert_array_equal(state["targets"][:, 0], golden["targets"][rows])
+        np.testing.assert_array_equal(state.targets[:, 0], golden["targets"][rows])
 
     @tf.function(autograph=False)
     def run(state, span):
-        step = lambda state: autopgd_stages._iterate(model, state, settings, loss)
-        return stages.loop(step, state, span)
+        iterate = lambda state: auto_pgd_runs.iterate(
+            model_fn, state, attack.hyper, Task(), loss
+        )
+        return loop(iterate, state, span)
 
     for point in points[1:-1]:
         state = run(state, 4)
-        np.testing.assert_allclose(state["point"], point, atol=1e-4)
+        np.testing.assert_allclose(state.point, point, atol=1e-4)
     state = run(state, 1)
-    np.testing.assert_allclose(state["answer"], points[-1], atol=1e-4)
+    np.testing.assert_allclose(state.answer, points[-1], atol=1e-4)
 
 
 def test_checkpoints_grow_closer():
-    interval, shorter, least = autopgd_dense.intervals(100)
+    interval, shorter, least = auto_pgd_dense.intervals(100)
     checkpoints = [interval]
     while checkpoints[-1] + max(interval - shorter, least) <= 100:
         interval = max(interval - shorter, least)
         checkpoints.append(checkpoints[-1] + interval)
     assert checkpoints == [22, 41, 57, 70, 80, 87, 93, 99]
-    assert autopgd_dense.intervals(1) == (1, 1, 1)
+    assert auto_pgd_dense.intervals(1) == (1, 1, 1)
 
 
 def linear_model(rng, classes=4, offset=0.0, size=48):
@@ -108,7 +108,7 @@ def test_a_linear_models_loss_is_as_high_as_the_closed_form(norm, share):
     rng = np.random.default_rng(1)
     model, weights = linear_model(rng, classes=2, offset=30.0)
     images, zeros = middle_images(rng), np.zeros(6, np.int64)
-    adv = autopgd.apgd_t(model, images, zeros, eps=0.1, norm=norm).numpy()
+    adv = apgd_t(model, images, zeros, eps=0.1, norm=norm).numpy()
     ascent = (weights[:, 1] - weights[:, 0]).reshape(4, 4, 3)
     best = {
         np.inf: np.sign(ascent),
@@ -124,10 +124,9 @@ def test_the_l1_projection_is_the_nearest_point_of_ball_and_box():
     rng = np.random.default_rng(2)
     x = rng.random((20, 4, 4, 3)).astype(np.float32)
     far = (x + 0.4 * rng.normal(size=x.shape)).astype(np.float32)
-    settings = {"clip_min": 0.0, "clip_max": 1.0}
     radius = np.linspace(0.1, 30, 20).astype(np.float32)
-    near = autopgd_sparse.project(tf.constant(far), tf.constant(x), radius, settings)
-    near = near.numpy()
+    points = tf.constant(far), tf.constant(x)
+    near = auto_pgd_sparse.project(*points, radius, apgd_ce.hyper, Task()).numpy()
     lengths = np.abs(near - x).sum(axis=(1, 2, 3))
     assert near.min() >= 0 and near.max() <= 1
     assert np.all(lengths <= radius * (1 + 1e-5))
@@ -146,10 +145,10 @@ def test_the_first_fooling_point_ends_an_images_work(name):
     rng = np.random.default_rng(3)
     model, _ = linear_model(rng)
     images = middle_images(rng, 8)
-    labels = np.argmax(model(images), axis=1)
+    labels = small_models.classes(model, images)
     labels[:2] = (labels[:2] + 1) % 4  # wrong already
     attack = make_attack(name, eps=0.3)
-    batch = engine.craft(model, attack, images, labels, batch_size=8)
+    batch = craft(model, attack, images, labels, batch_size=8)
     np.testing.assert_array_equal(batch["image"][:2], images[:2])
     np.testing.assert_array_equal(batch["forwards"][:2], 1)
     np.testing.assert_array_equal(batch["backwards"][:2], 0)
@@ -173,28 +172,31 @@ def test_an_image_that_holds_takes_the_stated_passes(name, hyper, backwards):
     rng = np.random.default_rng(4)
     model, _ = linear_model(rng, offset=100.0)
     attack = make_attack(name, n_iter=6, eps=0.1, **hyper)
-    batch = engine.craft(
+    batch = craft(
         model, attack, middle_images(rng), np.zeros(6, np.int64), batch_size=6
     )
     forwards = backwards + hyper.get("eot_iter", 1)
-    assert attack.passes == (forwards, backwards)
+    assert attack.cost((4, 4, 3), 4) == (forwards, backwards)
     np.testing.assert_array_equal(batch["forwards"], forwards)
     np.testing.assert_array_equal(batch["backwards"], backwards)
     assert np.all(batch["l1"] > 0)
 
 
 def test_the_radii_of_l1_shrink_over_a_run():
-    settings = {"eps": 4.0, "n_iter": 100, "use_largereps": True}
-    assert autopgd_stages._legs(settings) == [(12.0, 30), (8.0, 30), (4.0, 40)]
-    settings["n_iter"] = 1
-    assert [steps for _, steps in autopgd_stages._legs(settings)] == [1, 0, 0]
+    hyper = make_attack("apgd_ce", norm=1, eps=4.0, use_largereps=True).hyper
+    assert auto_pgd_runs.legs(hyper) == [(12.0, 30), (8.0, 30), (4.0, 40)]
+    assert [steps for _, steps in auto_pgd_runs.legs(hyper._replace(n_iter=1))] == [
+        1,
+        0,
+        0,
+    ]
 
 
 def test_wider_balls_count_for_nothing_by_themselves():
     rng = np.random.default_rng(5)
     model, weights = linear_model(rng, classes=2)
     images = middle_images(rng, 16)
-    labels = np.argmax(model(images), axis=1)
+    labels = small_models.classes(model, images)
     lead = np.abs(np.diff(model(images).numpy()))[:, 0]
     needed = lead / np.max(np.abs(weights[:, 1] - weights[:, 0]))
     # The smaller radius fools none, but three times as much would fool them all.
@@ -202,7 +204,7 @@ def test_wider_balls_count_for_nothing_by_themselves():
         attack = make_attack(
             "apgd_t", eps=float(eps), norm=1, use_largereps=True, n_iter=60
         )
-        batch = engine.craft(model, attack, images, labels, batch_size=16)
+        batch = craft(model, attack, images, labels, batch_size=16)
         assert np.all(batch["l1"] <= eps * (1 + 1e-5))
         np.testing.assert_array_equal(batch["prediction"] != labels, expected)
 
@@ -211,15 +213,13 @@ def test_a_targets_turn_comes_by_its_rank():
     rng = np.random.default_rng(6)
     model, _ = linear_model(rng)
     images = middle_images(rng)
-    labels = np.argmax(model(images), axis=1)
+    labels = small_models.classes(model, images)
     attack = make_attack("apgd_t", n_target_classes=9)
-    settings = {**attack.hyper, "targeted": False, "clip_min": 0.0, "clip_max": 1.0}
-    seed, index = tf.constant(0, tf.int64), tf.range(6, dtype=tf.int64)
-    state = attack.stages.init(
-        model, tf.constant(images), tf.constant(labels), seed, index, settings
-    )
+    x, y = tf.constant(images), tf.constant(labels)
+    keys = row_keys(0, tf.range(6))
+    state = attack.init(inference(model), x, y, keys, attack.hyper, Task())
     ranked = np.argsort(-model(images).numpy(), axis=1)
-    np.testing.assert_array_equal(state["targets"], ranked[:, 1:])
+    np.testing.assert_array_equal(state.targets, ranked[:, 1:])
 
 
 @every_attack
@@ -228,10 +228,10 @@ def test_targeted_reaches_the_target(name, norm, eps):
     rng = np.random.default_rng(7)
     model, _ = linear_model(rng)
     images = middle_images(rng, 4)
-    targets = (np.argmax(model(images), axis=1) + 2) % 4
+    targets = (small_models.classes(model, images) + 2) % 4
     attack = make_attack(name, eps=10 * eps if norm != np.inf else 0.5, norm=norm)
     adv = attack(model, images, targets, targeted=True)
-    np.testing.assert_array_equal(np.argmax(model(adv), axis=1), targets)
+    np.testing.assert_array_equal(small_models.classes(model, adv), targets)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -239,12 +239,12 @@ def test_few_classes(classes):
     rng = np.random.default_rng(8)
     model, _ = linear_model(rng, classes=classes)
     images = middle_images(rng)
-    labels = np.argmax(model(images), axis=1)
-    adv = autopgd.apgd_t(model, images, labels, eps=0.3)
-    assert np.all(np.argmax(model(adv), axis=1) != labels)
+    labels = small_models.classes(model, images)
+    adv = apgd_t(model, images, labels, eps=0.3)
+    assert np.all(small_models.classes(model, adv) != labels)
     if classes == 2:
         with pytest.raises(ValueError, match="needs at least 3 classes. Received: 2."):
-            autopgd.apgd_dlr(model, images, labels)
+            apgd_dlr(model, images, labels)
 
 
 def test_a_gradient_that_underflows_in_its_square_still_points():
@@ -252,8 +252,8 @@ def test_a_gradient_that_underflows_in_its_square_still_points():
     model, _ = linear_model(rng, classes=2, offset=30.0)
     images, zeros = middle_images(rng), np.zeros(6, np.int64)
     faint = lambda x: model(x) * 1e-22
-    adv = autopgd.apgd_t(faint, images, zeros, eps=0.1, norm=2, n_iter=10)
-    clear = autopgd.apgd_t(model, images, zeros, eps=0.1, norm=2, n_iter=10)
+    adv = apgd_t(faint, images, zeros, eps=0.1, norm=2, n_iter=10)
+    clear = apgd_t(model, images, zeros, eps=0.1, norm=2, n_iter=10)
     np.testing.assert_allclose(adv, clear, atol=1e-3)
     assert np.max(np.abs(adv - images)) > 0.02
 
@@ -267,24 +267,25 @@ def test_means_over_passes_steady_a_random_model():
 
     images, zeros = middle_images(rng), np.zeros(6, np.int64)
     hyper = {"eps": 0.1, "n_iter": 5}
-    adv = autopgd.apgd_ce(noisy, images, zeros, eot_iter=4, **hyper)
+    adv = apgd_ce(noisy, images, zeros, eot_iter=4, **hyper)
     assert np.max(np.abs(adv - images)) <= 0.1 * (1 + 1e-5)
-    batch = engine.craft(
+    batch = craft(
         noisy, make_attack("apgd_ce", eot_iter=4, **hyper), images, zeros, batch_size=6
     )
     np.testing.assert_array_equal(batch["backwards"] % 4, 0)
 
 
-def test_dropping_finished_images_changes_nothing():
+def test_dropping_finished_images_changes_nothing_but_rounding():
     rng = np.random.default_rng(11)
     model, _ = linear_model(rng, offset=1.0)
     curved = lambda x: tf.sin(model(x))
     images = rng.random((32, 4, 4, 3), np.float32)
-    labels = np.argmax(curved(images), axis=1)
+    labels = small_models.classes(curved, images)
     attack = make_attack("apgd_t", eps=0.01, n_iter=20)
-    batch = engine.craft(curved, attack, images, labels, batch_size=32)
-    whole = attack(curved, images, labels, index=np.arange(32)).numpy()
-    fooled = np.argmax(curved(whole), axis=1) != labels
+    batch = craft(curved, attack, images, labels, batch_size=32)
+    # Inside a tf.function every image stays until all are done.
+    whole = tf.function(lambda: attack(curved, images, labels))().numpy()
+    fooled = small_models.classes(curved, whole) != labels
     assert 0 < np.mean(fooled) < 1
     assert np.mean(fooled == (batch["prediction"] != labels)) >= 0.97
     close = np.max(np.abs(whole - batch["image"]), axis=(1, 2, 3)) < 1e-5
@@ -292,9 +293,9 @@ def test_dropping_finished_images_changes_nothing():
 
 
 def test_a_schedule_of_radii_is_for_l1():
-    with pytest.raises(ValueError) as error:
-        make_attack("apgd_ce", use_largereps=True)
-    assert str(error.value) == (
+    small_models.assert_refused(
         "`use_largereps` is for the L1 ball. Received: norm=inf. "
-        "Leave it False, or use norm=1."
+        "Leave it False, or use norm=1.",
+        "apgd_ce",
+        {"use_largereps": True},
     )

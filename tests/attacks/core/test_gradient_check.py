@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
@@ -25,7 +26,7 @@ def model_with(function):
 
 
 def images():
-    return np.random.default_rng(0).random((5, *SHAPE), np.float32)
+    return small_models.random_images(5, shape=SHAPE)
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,28 @@
 """The elastic net attack against closed forms and a linear program."""
 
+import closed_forms
 import keras
 import numpy as np
 import pytest
 from scipy.optimize import linprog
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.attacks.minimal_norm.carlini_wagner import cw
 from tf_advdefense.attacks.minimal_norm.elastic_net import ead
 
-SIZE = 27
 directions = pytest.mark.parametrize("targeted", [False, True])
 
 
 @pytest.fixture(scope="module")
 def linear():
     """Two classes whose boundary goes through grey; its normal vector."""
-    weights = np.random.default_rng(0).normal(size=(SIZE, 2)).astype(np.float32)
-    dense = keras.layers.Dense(2)
-    images = keras.Input((3, 3, 3))
-    model = keras.Model(images, dense(keras.layers.Flatten()(images)))
-    dense.set_weights([weights, -0.5 * weights.sum(axis=0)])
-    return model, (weights[:, 1] - weights[:, 0])
-
-
-def middle_images(count, low=0.35, high=0.65):
-    images = np.random.default_rng(1).uniform(low, high, (count, 3, 3, 3))
-    return images.astype(np.float32)
+    model, weights = closed_forms.linear_classifier()
+    return model, weights[:, 1] - weights[:, 0]
 
 
 def margins(images, normal):
@@ -42,7 +37,7 @@ def l1(adv, images):
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_the_distance_to_the_boundary_is_found(linear, batch, targeted):
     model, normal = linear
-    images = middle_images(batch)
+    images = closed_forms.grey_images(batch, 0.15)
     margin = margins(images, normal)
     labels = (margin > 0).astype(np.int64)
     goal = 1 - labels if targeted else labels
@@ -50,7 +45,7 @@ def test_the_distance_to_the_boundary_is_found(linear, batch, targeted):
         model, images, goal, targeted, decision_rule="L1", max_iterations=200
     ).numpy()
     exact = np.abs(margin) / np.max(np.abs(normal))
-    assert np.all(np.argmax(model(adv), axis=1) == 1 - labels)
+    assert np.all(small_models.classes(model, adv) == 1 - labels)
     assert np.all(l1(adv, images) >= exact * 0.999)
     np.testing.assert_allclose(l1(adv, images), exact, rtol=0.05, atol=1e-3)
 
@@ -60,7 +55,7 @@ def shortest_l1(image, normal, margin):
     towards = -np.sign(margin) * normal
     flat = image.ravel().astype(np.float64)
     program = linprog(
-        np.ones(2 * SIZE),
+        np.ones(2 * closed_forms.SIZE),
         A_ub=-np.concatenate([towards, -towards])[None],
         b_ub=[-abs(margin)],
         bounds=[(0, 1 - pixel) for pixel in flat] + [(0, pixel) for pixel in flat],
@@ -73,7 +68,7 @@ def test_the_shortest_way_along_the_bounds_is_found(linear):
     model, normal = linear
     # Nearly black or white where it matters: many entries must move up to a bound.
     rng = np.random.default_rng(3)
-    far = 0.5 + 0.5 * np.sign(normal) * rng.uniform(0.4, 1, (4, SIZE))
+    far = 0.5 + 0.5 * np.sign(normal) * rng.uniform(0.4, 1, (4, closed_forms.SIZE))
     far[1::2] = 1 - far[1::2]
     images = far.reshape(4, 3, 3, 3).astype(np.float32)
     margin = margins(images, normal)
@@ -84,18 +79,18 @@ def test_the_shortest_way_along_the_bounds_is_found(linear):
     exact = [shortest_l1(image, normal, m) for image, m in zip(images, margin)]
     at_bounds = np.minimum(adv, 1 - adv) < 0.01
     assert np.all(np.count_nonzero(at_bounds, axis=(1, 2, 3)) > 1)
-    assert np.all(np.argmax(model(adv), axis=1) == 1 - labels)
+    assert np.all(small_models.classes(model, adv) == 1 - labels)
     np.testing.assert_allclose(l1(adv, images), exact, rtol=0.05)
 
 
 def test_without_shrinkage_it_is_carlini_wagner(linear):
     model, normal = linear
-    images = middle_images(8)
+    images = closed_forms.grey_images(8, 0.15)
     labels = (margins(images, normal) > 0).astype(np.int64)
     budget = {"binary_search_steps": 9, "max_iterations": 200}
     lengths = [
-        np.linalg.norm((attack - images).numpy().reshape(8, -1), axis=1)
-        for attack in (
+        closed_forms.length(adv - images, 2)
+        for adv in (
             ead(model, images, labels, beta=0.0, **budget),
             cw(model, images, labels, **budget),
         )
@@ -114,7 +109,7 @@ def test_each_decision_rule_is_best_at_its_own_distance():
             keras.layers.Dense(3),
         ]
     )
-    images, beta = middle_images(8, 0, 1), 1e-3
+    images, beta = closed_forms.grey_images(8, 0.5), 1e-3
     budget = {"beta": beta, "binary_search_steps": 4, "initial_const": 1.0}
     by_en, by_l1 = (
         ead(model, images, decision_rule=rule, max_iterations=60, **budget).numpy()
@@ -132,7 +127,7 @@ def test_each_decision_rule_is_best_at_its_own_distance():
 @directions
 def test_confidence_is_the_margin_of_the_logits(linear, targeted):
     model, normal = linear
-    images = middle_images(8)
+    images = closed_forms.grey_images(8, 0.15)
     labels = (margins(images, normal) > 0).astype(np.int64)
     goal = 1 - labels if targeted else labels
     adv = ead(model, images, goal, targeted, max_iterations=200, confidence=1.5)
@@ -144,7 +139,7 @@ def test_confidence_is_the_margin_of_the_logits(linear, targeted):
 
 def test_what_is_fooled_and_what_cannot_be_fooled_stay(linear):
     model, normal = linear
-    images = middle_images(8)
+    images = closed_forms.grey_images(8, 0.15)
     labels = (margins(images, normal) > 0).astype(np.int64)
     np.testing.assert_array_equal(ead(model, images, 1 - labels), images)
     constant = lambda x: tf.reduce_sum(x * 1e-9) + tf.one_hot(tf.zeros(8, tf.int64), 2)
@@ -155,7 +150,7 @@ def test_what_is_fooled_and_what_cannot_be_fooled_stay(linear):
 def test_entries_within_the_shrinkage_do_not_move(linear):
     """One iteration, by hand: a step of rate * const * weight, less beta."""
     model, normal = linear
-    images = middle_images(8)
+    images = closed_forms.grey_images(8, 0.15)
     labels = (margins(images, normal) > 0).astype(np.int64)
     const, beta, rate = 200.0, 1.0, 0.01
     attack = make_attack(
@@ -166,15 +161,17 @@ def test_entries_within_the_shrinkage_do_not_move(linear):
         binary_search_steps=1,
         max_iterations=1,
     )
-    settings = {**attack.hyper, "targeted": False, "clip_min": -9.0, "clip_max": 9.0}
-    state = attack.stages.init(model, tf.constant(images), labels, 0, None, settings)
-    state = attack.stages.advance(model, state, settings)
+    model_fn, task = inference(model), Task(False, -9.0, 9.0)
+    keys = row_keys(0, tf.range(8))
+    x, y = tf.constant(images), tf.constant(labels)
+    state = attack.init(model_fn, x, y, keys, attack.hyper, task)
+    state = attack.advance(model_fn, state, attack.hyper, task)
     step = -np.sign(margins(images, normal))[:, None] * rate * const * normal
     shrunk = np.sign(step) * np.maximum(np.abs(step) - beta, 0)
     expected = images.reshape(8, -1) + shrunk
-    fooled = state["fooled"].numpy()
+    fooled = state.progress.fooled.numpy()
     assert np.any(shrunk == 0) and np.any(fooled)
-    best = state["best"].numpy().reshape(8, -1)
+    best = state.search.best.numpy().reshape(8, -1)
     np.testing.assert_allclose(best[fooled], expected[fooled], atol=1e-5)
 
 
@@ -189,6 +186,4 @@ def test_entries_within_the_shrinkage_do_not_move(linear):
     ],
 )
 def test_values_are_checked_beforehand(message, hyper):
-    with pytest.raises(ValueError) as error:
-        make_attack("ead", **hyper)
-    assert str(error.value) == message
+    small_models.assert_refused(message, "ead", hyper)

@@ -14,16 +14,15 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import small_models
 
 from tf_advdefense import datasets
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.craft import craft
 
 pytestmark = pytest.mark.real
 
-GOLDEN = json.loads(
-    (pathlib.Path(__file__).parent / "golden" / "autoattack.json").read_text()
-)
+GOLDEN = json.loads((small_models.GOLDEN / "autoattack.json").read_text())
 EPS = {"1/255": 1 / 255, "0.5/255": 0.5 / 255}
 
 
@@ -42,10 +41,10 @@ def test_each_part_leaves_as_many_images_as_the_original(model, eps):
     test = datasets.load("cifar10", None, None).split("test").take(GOLDEN["images"])
     golden, robust = GOLDEN[eps], np.arange(len(test.images))
     attack = make_attack("autoattack", eps=EPS[eps])
-    for part in attack.parts:
+    for part in attack.parts(attack.hyper):
         if part.name not in golden["sequence"]:
             break
-        batch = engine.craft(
+        batch = craft(
             model, part, test.images[robust], test.labels[robust], test.index[robust]
         )
         robust = robust[batch["prediction"] == test.labels[robust]]

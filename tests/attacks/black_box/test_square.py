@@ -1,36 +1,30 @@
 """The Square attack against the original's results, closed forms and properties."""
 
 import json
-import pathlib
 
+import closed_forms
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.black_box import square_windows
 from tf_advdefense.attacks.black_box.square import square
-from tf_advdefense.attacks.core import craft as engine
-from tf_advdefense.attacks.core.l1_ball import project
+from tf_advdefense.attacks.core.craft import craft
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "square.npz"
 every_norm = pytest.mark.parametrize("norm, eps", [(np.inf, 0.1), (2, 1.0), (1, 6.0)])
 
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(GOLDEN, allow_pickle=False) as arrays:
-        arrays = dict(arrays)
+    arrays = small_models.golden_arrays("square")
     return arrays | {"images": arrays["images"] / np.float32(255)}
 
 
 @pytest.fixture(scope="module")
 def trained(golden):
-    def model(images):
-        flat = tf.reshape(images, [-1, len(golden["w1"])])
-        return tf.tanh(flat @ golden["w1"] + golden["b1"]) @ golden["w2"] + golden["b2"]
-
-    return model
+    return small_models.two_layers(golden)
 
 
 def leads(model, adv, labels):
@@ -41,16 +35,11 @@ def leads(model, adv, labels):
     return logits.max(axis=1) - own
 
 
-def length(eta, norm):
-    return np.linalg.norm(np.reshape(eta, (len(eta), -1)), norm, axis=1)
-
-
 GOLDEN_SETTINGS = ["linf", "linf_rescaled", "linf_restarts", "l2", "l2_small_windows"]
 
 
 def test_every_golden_setting_is_checked(golden):
-    stored = {key.removeprefix("args_") for key in golden if key.startswith("args_")}
-    assert stored == set(GOLDEN_SETTINGS)
+    assert small_models.golden_settings(golden) == set(GOLDEN_SETTINGS)
 
 
 @pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
@@ -74,7 +63,7 @@ def test_more_queries_never_lower_the_lead(golden, trained, norm, eps):
     for n_queries in (5, 20, 60):
         adv = square(trained, images, labels, norm=norm, eps=eps, n_queries=n_queries)
         after = leads(trained, adv, labels)
-        assert np.all(length(adv - images, norm) <= eps * (1 + 1e-5))
+        assert np.all(closed_forms.length(adv - images, norm) <= eps * (1 + 1e-5))
         assert np.all((after >= before - 1e-5) | (after > 0))
         before = after
     assert np.mean(after > leads(trained, images, labels) + 0.01) > 0.9
@@ -124,14 +113,15 @@ def test_an_image_leaves_when_it_fools_and_pays_for_its_own_queries(golden, trai
     images, labels = golden["images"][:32], golden["labels"][:32].copy()
     labels[:8] = (labels[:8] + 1) % 5  # wrong already
     attack = make_attack("square", eps=0.15, n_queries=50, n_restarts=2)
-    found = engine.craft(trained, attack, images, labels, batch_size=32)
+    found = craft(trained, attack, images, labels, batch_size=32)
     np.testing.assert_array_equal(found["image"][:8], images[:8])
     assert np.all(found["forwards"][:8] == 1) and np.all(found["backwards"] == 0)
     fooled = found["prediction"] != labels
     assert 8 < fooled.sum() < 32
-    assert attack.passes == (1 + 2 * (50 + 1), 0)
-    assert np.all(found["forwards"][~fooled] == attack.passes[0])
-    assert np.all(found["forwards"][fooled] <= attack.passes[0])
+    queries, backwards = attack.cost(images.shape[1:], 3)
+    assert (queries, backwards) == (1 + 2 * (50 + 1), 0)
+    assert np.all(found["forwards"][~fooled] == queries)
+    assert np.all(found["forwards"][fooled] <= queries)
     assert len(np.unique(found["forwards"])) > 3
 
 
@@ -155,42 +145,20 @@ def test_bumps_are_two_opposite_halves(norm, outer):
     lower = np.array([[outer, outer, outer], [outer, 1 + outer, outer]])
     halves = [half / np.linalg.norm(half.ravel(), norm) for half in (upper, -lower)]
     expected = np.concatenate(halves) / (2 if norm == 1 else np.sqrt(2))
-    np.testing.assert_allclose(square_windows._bump(3, norm), expected, atol=1e-7)
+    np.testing.assert_allclose(square_windows.bump(3, norm), expected, atol=1e-7)
 
 
 def test_windows_shrink_by_the_schedule_of_the_original():
-    settings = {"p_init": 0.8, "norm": np.inf}
-    sides = square_windows._sides((None, 32, 32, 3), settings)
+    hyper = square.hyper
+    sides = square_windows.window_sides((None, 32, 32, 3), hyper)
     assert sides == [29, 20, 14, 10, 7, 5, 4, 3, 2, 1]
     turn = tf.constant([0, 1, 11, 12, 51, 52, 2002, 5000])  # query 0 is in turn 1
-    settings |= {"n_queries": 5000, "resc_schedule": False}
-    _, side = square_windows.level_and_side(turn, (8, 32, 32, 3), settings)
+    _, side = square_windows.level_and_side(turn, (8, 32, 32, 3), hyper)
     np.testing.assert_array_equal(side, [29, 29, 29, 20, 20, 14, 4, 3])
-    assert square_windows._sides((None, 9, 40, 1), settings)[0] == 9
-    settings["norm"] = 2
-    assert square_windows._sides((None, 8, 40, 1), settings)[0] == 7
-    assert square_windows._sides((None, 32, 32, 3), settings)[-1] == 3
-
-
-def test_l1_projection_is_the_nearest_point():
-    rng = np.random.default_rng(3)
-    x = rng.uniform(size=(6, 5, 4, 2)).astype(np.float32)
-    eta = rng.normal(0, 0.6, x.shape).astype(np.float32)
-    eta[0] *= 0.01  # inside the ball
-    found = project(eta, 3.0, -x, 1 - x).numpy()
-    room = np.where(eta > 0, 1 - x, x).reshape(6, -1).astype(np.float64)
-    size = np.abs(eta).reshape(6, -1).astype(np.float64)
-    for row in range(6):
-        shrunk = lambda level, row=row: np.clip(size[row] - level, 0, room[row])
-        # The sum is linear between the levels where an entry begins or ends to shrink.
-        ends = np.sort([0, *size[row], *np.maximum(size[row] - room[row], 0)])
-        sums = np.array([shrunk(level).sum() for level in ends])
-        expected = shrunk(np.interp(-3, -sums, ends) if sums[0] > 3 else 0)
-        np.testing.assert_allclose(
-            found[row].ravel(), expected * np.sign(eta[row].ravel()), atol=1e-5
-        )
-    assert np.all(length(found, 1) <= 3)
-    np.testing.assert_array_equal(project(eta, 0.0, -x, 1 - x), 0)
+    assert square_windows.window_sides((None, 9, 40, 1), hyper)[0] == 9
+    hyper = hyper._replace(norm=2)
+    assert square_windows.window_sides((None, 8, 40, 1), hyper)[0] == 7
+    assert square_windows.window_sides((None, 32, 32, 3), hyper)[-1] == 3
 
 
 def test_a_share_of_windows_out_of_range_is_one_line():

@@ -1,21 +1,25 @@
 """HopSkipJump: against CleverHans' on the same draws, and on linear models."""
 
 import json
-import pathlib
 
+import closed_forms
+from closed_forms import SHAPE
+from closed_forms import length
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.black_box import hop_skip_jump as module
 from tf_advdefense.attacks.black_box import hop_skip_jump_phases as phases
 from tf_advdefense.attacks.black_box.hop_skip_jump import hop_skip_jump
-from tf_advdefense.attacks.core import craft as engine
 from tf_advdefense.attacks.core import draws
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.craft import craft
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import inference
 
-SHAPE, SIZE = (3, 3, 3), 27
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "hop_skip_jump.npz"
 GOLDEN_SETTINGS = [
     "l2",
     "l2_grid",
@@ -33,22 +37,11 @@ both_searches = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(GOLDEN, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def golden_model(golden):
-    def model(images):
-        flat = tf.reshape(images, [-1, golden["w1"].shape[0]])
-        hidden = tf.tanh(flat @ golden["w1"] + golden["b1"])
-        return hidden @ golden["w2"] + golden["b2"]
-
-    return model
+    return small_models.golden_arrays("hop_skip_jump")
 
 
 def test_every_golden_setting_is_checked(golden):
-    stored = {key.removeprefix("args_") for key in golden if key.startswith("args_")}
-    assert stored == set(GOLDEN_SETTINGS)
+    assert small_models.golden_settings(golden) == set(GOLDEN_SETTINGS)
 
 
 @pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
@@ -71,7 +64,7 @@ def test_every_iteration_comes_as_far_as_cleverhans(golden, setting, monkeypatch
     hyper["norm"] = {"inf": np.inf, 2: 2}[hyper["norm"]]
     if targeted:
         hyper["image_target"] = golden["starts"]
-    distances, best = trace(golden_model(golden), golden, targeted, hyper)
+    distances, best = trace(small_models.two_layers(golden), golden, targeted, hyper)
     np.testing.assert_allclose(
         distances, golden[f"distances_{setting}"], rtol=1e-3, atol=1e-6
     )
@@ -81,19 +74,19 @@ def test_every_iteration_comes_as_far_as_cleverhans(golden, setting, monkeypatch
 def trace(model, golden, targeted, hyper):
     """The distance of each image after every iteration, and the result's."""
     attack = make_attack("hop_skip_jump", **hyper)
-    settings = {**attack.hyper, "targeted": targeted, "clip_min": 0.0, "clip_max": 1.0}
     x = tf.constant(golden["images"])
     y = golden["targets"] if targeted else np.argmax(model(x), axis=1)
-    ask = tf.function(lambda state: module._ask(model, state, settings))
-    state = module.init(model, x, tf.constant(y), 0, tf.range(len(x)), settings)
+    model, task, keys = inference(model), Task(targeted), row_keys(0, tf.range(len(x)))
+    query = tf.function(lambda state: module.query(model, state, attack.hyper, task))
+    state = module.init(model, x, tf.constant(y), keys, attack.hyper, task)
     distances = np.zeros((hyper["num_iterations"] + 1, len(x)))
-    while not np.all(state["done"]):
-        new = ask(state)
-        turned = np.flatnonzero(new["iteration"] != state["iteration"])
-        rows = np.array(new["iteration"])[turned], turned
-        distances[rows] = np.array(new["distance"])[turned]
+    while not np.all(state.progress.done):
+        new = query(state)
+        turned = np.flatnonzero(new.iteration != state.iteration)
+        rows = np.array(new.iteration)[turned], turned
+        distances[rows] = np.array(new.distance)[turned]
         state = new
-    return distances, state["best_distance"].numpy()
+    return distances, state.best_distance.numpy()
 
 
 @both_norms
@@ -105,14 +98,14 @@ def test_a_direction_is_the_mean_of_samples_by_their_centred_answers(norm):
     answers[:, 1], answers[:, 2] = 1, -1
     weights = answers - answers.mean(axis=0) * (np.abs(answers.mean(axis=0)) < 1)
     expected = np.einsum("in,inhwc->nhwc", weights, samples)
-    direction = phases._estimate(
+    direction = phases.estimated_direction(
         np.einsum("in,inhwc->nhwc", answers, samples),
         samples.sum(axis=0),
         answers.mean(axis=0),
-        {"norm": norm},
+        norm,
     ).numpy()
     if norm == 2:
-        expected[:3] /= lengths(expected, 2)[:3].reshape(-1, 1, 1, 1)
+        expected[:3] /= length(expected, 2)[:3].reshape(-1, 1, 1, 1)
     else:
         expected = np.sign(expected)
     np.testing.assert_allclose(direction, expected, atol=1e-6)
@@ -120,39 +113,32 @@ def test_a_direction_is_the_mean_of_samples_by_their_centred_answers(norm):
 
 # A linear classifier of two classes has closed forms. Its boundary goes through grey.
 
-WEIGHTS = np.random.default_rng(0).normal(size=(SIZE, 2)).astype(np.float32)
-NORMAL = (WEIGHTS[:, 1] - WEIGHTS[:, 0]).astype(np.float64)
+LINEAR, WEIGHTS = closed_forms.linear_classifier()
 
 
 def linear_model(images):
-    logits = tf.reshape(images - 0.5, [-1, SIZE]) @ WEIGHTS
     # Classes only: nothing else may be read, and no gradient exists.
-    return tf.one_hot(tf.argmax(logits, axis=1), 2)
+    return tf.one_hot(tf.argmax(LINEAR(images), axis=1), 2)
 
 
 def middle_images(count=20):
     """Images far from the bounds, and their classes."""
-    images = np.random.default_rng(1).uniform(0.3, 0.7, (count, *SHAPE))
-    images = images.astype(np.float32)
-    return images, np.argmax(linear_model(images), axis=1)
+    images = closed_forms.grey_images(count)
+    return images, small_models.classes(linear_model, images)
 
 
 def closest(images, norm):
     """The distance of images to the boundary."""
-    side = np.abs((images.reshape(len(images), -1) - 0.5) @ NORMAL)
-    return side / np.linalg.norm(NORMAL, 2 if norm == 2 else 1)
+    _, _, distances = closed_forms.class_distances(images, WEIGHTS, norm)
+    return np.nanmin(distances, axis=1)
 
 
 def crafted(images, labels, **hyper):
     settings = {key: hyper.pop(key) for key in ("targets", "seed") if key in hyper}
     attack = make_attack("hop_skip_jump", **hyper)
-    return engine.craft(
+    return craft(
         linear_model, attack, images, labels, batch_size=len(images), **settings
     )
-
-
-def lengths(eta, norm):
-    return np.linalg.norm(np.reshape(eta, (len(eta), -1)), norm, axis=1)
 
 
 @both_norms
@@ -162,7 +148,7 @@ def test_distances_approach_the_boundary(norm, search):
     exact = closest(images, norm)
     batch = crafted(images, labels, norm=norm, stepsize_search=search, num_iterations=9)
     assert np.all(batch["prediction"] != labels)
-    distance = lengths(batch["image"] - images, norm)
+    distance = length(batch["image"] - images, norm)
     assert np.all(distance >= exact * (1 - 1e-5))
     assert np.median(distance / exact) < 1.05
     assert np.max(distance / exact) < 1.15
@@ -181,7 +167,7 @@ def test_targets_are_reached_from_their_images(norm):
         num_iterations=9,
     )
     assert np.all(batch["prediction"] == 1 - labels)
-    distance = lengths(batch["image"] - images, norm)
+    distance = length(batch["image"] - images, norm)
     assert np.median(distance / closest(images, norm)) < 1.05
 
 
@@ -189,7 +175,7 @@ def test_one_start_serves_any_number_of_batches():
     images, labels = middle_images()
     start, rows = images[labels == 1][0], labels == 0
     attack = make_attack("hop_skip_jump", image_target=start, max_queries=50)
-    batch = engine.craft(
+    batch = craft(
         linear_model,
         attack,
         images[rows],
@@ -237,21 +223,21 @@ def test_questions_are_counted_and_answered_by_fooling_images(norm, search, size
         initial_num_evals=10,
         max_queries=150,
     )
-    settings = {**attack.hyper, "targeted": False, "clip_min": 0.2, "clip_max": 0.8}
-    state = module.init(
-        model, tf.constant(images), tf.constant(labels), 0, tf.range(size), settings
-    )
-    while not np.all(state["done"]):
-        state = module.advance(model, state, settings)
-    adv = module.finish(state, settings).numpy()
+    task, keys = Task(clip_min=0.2, clip_max=0.8), row_keys(0, tf.range(size))
+    x, y = tf.constant(images), tf.constant(labels)
+    state = module.init(model, x, y, keys, attack.hyper, task)
+    while not np.all(state.progress.done):
+        state = module.advance(model, state, attack.hyper, task)
+    adv = module.finish(state, attack.hyper, task).numpy()
+    progress = state.progress
     asked = np.stack(asked)
     assert asked.min() >= 0.2 and asked.max() <= 0.8
-    assert len(asked) == np.max(state["forwards"])
-    assert np.all(state["backwards"] == 0)
+    assert len(asked) == np.max(progress.forwards)
+    assert np.all(progress.backwards == 0)
     for row in range(size):
-        questions = asked[: state["forwards"][row], row]
-        fooled = np.argmax(linear_model(questions), axis=1) != labels[row]
-        distance = lengths(questions - images[row], norm)
+        questions = asked[: progress.forwards[row], row]
+        fooled = small_models.classes(linear_model, questions) != labels[row]
+        distance = length(questions - images[row], norm)
         # The result is the closest of the questions that fooled the model.
         found = np.all(questions == adv[row], axis=(1, 2, 3))
         assert np.any(found & fooled)
@@ -266,8 +252,9 @@ def test_no_question_goes_beyond_the_budget():
         batch = crafted(images, labels, num_iterations=3, max_queries=budget)
         expected = np.minimum(free["forwards"], budget)
         np.testing.assert_array_equal(batch["forwards"], expected)
-        assert make_attack("hop_skip_jump", max_queries=budget).passes == (budget, 0)
-    most, backwards = make_attack("hop_skip_jump", num_iterations=3).passes
+        limited = make_attack("hop_skip_jump", max_queries=budget)
+        assert limited.cost(SHAPE, 2) == (budget, 0)
+    most, backwards = make_attack("hop_skip_jump", num_iterations=3).cost(SHAPE, 2)
     assert np.all(free["forwards"] <= most) and backwards == 0
 
 
@@ -291,7 +278,7 @@ def test_other_bounds_are_a_change_of_scale():
         clip_max=1.0,
         **hyper,
     )
-    ratio = lengths(scaled - (images * 2 - 1), np.inf) / lengths(unit - images, np.inf)
+    ratio = length(scaled - (images * 2 - 1), np.inf) / length(unit - images, np.inf)
     assert 1.9 < np.median(ratio) < 2.1
 
 
@@ -303,7 +290,7 @@ def test_wrong_images_and_stubborn_models_keep_the_image():
     constant = lambda x: tf.one_hot(tf.zeros(tf.shape(x)[:1], tf.int64), 2)
     attack = make_attack("hop_skip_jump")
     zeros = np.zeros(len(images), int)
-    batch = engine.craft(constant, attack, images, zeros, batch_size=len(images))
+    batch = craft(constant, attack, images, zeros, batch_size=len(images))
     np.testing.assert_array_equal(batch["image"], images)
     np.testing.assert_array_equal(batch["forwards"], 1001)
 
@@ -315,7 +302,7 @@ def test_starts_get_coarser_where_fine_noise_is_all_alike():
 
     images = np.random.default_rng(0).random((3, 9, 8, 3), np.float32)
     attack = make_attack("hop_skip_jump", max_queries=100)
-    batch = engine.craft(model, attack, images, np.zeros(3, int), batch_size=3)
+    batch = craft(model, attack, images, np.zeros(3, int), batch_size=3)
     np.testing.assert_array_equal(batch["prediction"], 1)
 
 
@@ -328,11 +315,14 @@ def fickle_model(images):
 @both_norms
 @both_searches
 def test_nothing_is_endless_or_nan_where_the_boundary_is_the_image(norm, search):
-    images, labels = np.full((3, *SHAPE), 0.5, np.float32), np.zeros(3, int)
+    images, labels = (
+        np.full((3, *SHAPE), 0.5, np.float32),
+        np.zeros(3, int),
+    )
     hyper = {"norm": norm, "stepsize_search": search, "num_iterations": 6}
     adv = hop_skip_jump(fickle_model, images, labels, initial_num_evals=5, **hyper)
-    assert np.all(np.isfinite(adv)) and np.all(lengths(adv - images, norm) > 0)
-    assert np.all(lengths(adv - images, norm) < 1e-2)
+    assert np.all(np.isfinite(adv)) and np.all(length(adv - images, norm) > 0)
+    assert np.all(length(adv - images, norm) < 1e-2)
 
 
 def test_a_projection_ends_where_float32_does():
@@ -361,9 +351,7 @@ def test_a_projection_ends_where_float32_does():
     ],
 )
 def test_values_are_checked_beforehand(message, hyper):
-    with pytest.raises(ValueError) as error:
-        make_attack("hop_skip_jump", **hyper)
-    assert str(error.value) == message
+    small_models.assert_refused(message, "hop_skip_jump", hyper)
 
 
 def test_targeted_starts_are_needed_and_checked():

@@ -1,75 +1,45 @@
 """DeepFool: exact distances on linear models, the algorithm in NumPy, its corners."""
 
-import keras
+import closed_forms
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.minimal_norm.deepfool import deepfool
 
 norms = pytest.mark.parametrize("norm", [2, np.inf])
-DUAL = {2: 2, np.inf: 1}
-
-
-def distances(adv, images, norm=2):
-    return np.linalg.norm((np.asarray(adv) - images).reshape(len(images), -1), norm, 1)
-
-
-def classes_of(model, images):
-    return np.argmax(model(images), axis=1)
 
 
 # --- linear models --------------------------------------------------------------------
-
-
-def linear_model(classes):
-    """A linear classifier whose boundaries go through grey, and its weights."""
-    weights = np.random.default_rng(0).normal(size=(27, classes)).astype(np.float32)
-    images = keras.Input((3, 3, 3))
-    dense = keras.layers.Dense(classes)
-    model = keras.Model(images, dense(keras.layers.Flatten()(images)))
-    dense.set_weights([weights, -0.5 * weights.sum(axis=0)])
-    return model, weights
-
-
-def middle_images(count):
-    """Images so far from the bounds that these do not matter."""
-    images = np.random.default_rng(1).uniform(0.3, 0.7, (count, 3, 3, 3))
-    return images.astype(np.float32)
-
-
-def boundary_distances(images, weights, norm):
-    """Logits, labels, and distances to the boundary with each class, `[n, classes]`."""
-    logits = (images.reshape(len(images), -1).astype(np.float64) - 0.5) @ weights
-    labels, rows = np.argmax(logits, axis=1), np.arange(len(images))
-    between = weights.T[None] - weights.T[labels][:, None]
-    slope = np.linalg.norm(between, DUAL[norm], axis=2)
-    slope[rows, labels] = np.nan
-    return logits, labels, (logits[rows, labels][:, None] - logits) / slope
 
 
 @norms
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_distances_on_linear_models_are_exact(norm, classes, batch):
-    model, weights = linear_model(classes)
-    images = middle_images(batch)
-    _, labels, exact = boundary_distances(images, weights, norm)
+    model, weights = closed_forms.linear_classifier(classes)
+    images = closed_forms.grey_images(batch)
+    _, labels, exact = closed_forms.class_distances(images, weights, norm)
     closest = np.nanmin(exact, axis=1)
     adv = deepfool(model, images, norm=norm, overshoot=0.0)
-    assert np.all(classes_of(model, adv) != labels)
-    np.testing.assert_allclose(distances(adv, images, norm), closest, rtol=1e-3)
+    assert np.all(small_models.classes(model, adv) != labels)
+    np.testing.assert_allclose(
+        closed_forms.length(adv - images, norm), closest, rtol=1e-3
+    )
     adv = deepfool(model, images, norm=norm, overshoot=0.25)
-    np.testing.assert_allclose(distances(adv, images, norm), 1.25 * closest, rtol=1e-3)
+    np.testing.assert_allclose(
+        closed_forms.length(adv - images, norm), 1.25 * closest, rtol=1e-3
+    )
 
 
 @norms
 def test_only_the_likeliest_candidates_are_looked_at(norm):
-    model, weights = linear_model(6)
-    images = middle_images(16)
-    logits, _, exact = boundary_distances(images, weights, norm)
+    model, weights = closed_forms.linear_classifier(6)
+    images = closed_forms.grey_images(16)
+    logits, _, exact = closed_forms.class_distances(images, weights, norm)
     ranks = np.argsort(-logits, axis=1)
     expected = np.take_along_axis(exact, ranks, axis=1)
     # That of the second class first, then the least with the third, ...
@@ -77,7 +47,7 @@ def test_only_the_likeliest_candidates_are_looked_at(norm):
     assert np.any(expected[:, 0] > expected[:, 2])
     for candidates in (2, 3, 4):
         adv = deepfool(model, images, norm=norm, nb_candidate=candidates, max_iter=1)
-        found = distances(adv, images, norm) / 1.02
+        found = closed_forms.length(adv - images, norm) / 1.02
         fooled = found > 0  # with a class unseen in the way, one step may fall short
         np.testing.assert_allclose(
             found[fooled], expected[fooled, candidates - 2], rtol=1e-3
@@ -87,8 +57,8 @@ def test_only_the_likeliest_candidates_are_looked_at(norm):
 
 @norms
 def test_more_candidates_than_classes_are_all_classes(norm):
-    model, _ = linear_model(4)
-    images = middle_images(8)
+    model, _ = closed_forms.linear_classifier(4)
+    images = closed_forms.grey_images(8)
     np.testing.assert_array_equal(
         deepfool(model, images, norm=norm, nb_candidate=10),
         deepfool(model, images, norm=norm, nb_candidate=4),
@@ -97,40 +67,42 @@ def test_more_candidates_than_classes_are_all_classes(norm):
 
 @norms
 def test_a_target_is_reached(norm):
-    model, weights = linear_model(4)
-    images = middle_images(8)
-    _, labels, exact = boundary_distances(images, weights, norm)
+    model, weights = closed_forms.linear_classifier(4)
+    images = closed_forms.grey_images(8)
+    _, labels, exact = closed_forms.class_distances(images, weights, norm)
     targets = (labels + 1) % 4
     adv = deepfool(model, images, targets, targeted=True, norm=norm)
-    np.testing.assert_array_equal(classes_of(model, adv), targets)
+    np.testing.assert_array_equal(small_models.classes(model, adv), targets)
     least = exact[np.arange(8), targets]
-    assert np.all(distances(adv, images, norm) >= least * 0.999)
+    assert np.all(closed_forms.length(adv - images, norm) >= least * 0.999)
     again = deepfool(model, adv, targets, targeted=True, norm=norm)
     np.testing.assert_array_equal(again, adv)
 
 
 @norms
 def test_images_at_the_bounds_are_fooled_inside_them(norm):
-    model, _ = linear_model(4)
+    model, _ = closed_forms.linear_classifier(4)
     images = np.random.default_rng(2).integers(2, size=(16, 3, 3, 3)).astype(np.float32)
-    labels = classes_of(model, images)
+    labels = small_models.classes(model, images)
     adv = deepfool(model, images, norm=norm).numpy()
     assert adv.min() >= 0 and adv.max() <= 1
-    assert np.all(classes_of(model, adv) != labels)
+    assert np.all(small_models.classes(model, adv) != labels)
 
 
 def test_passes_are_counted_by_image():
-    model, weights = linear_model(4)
-    images = middle_images(8)
-    _, labels, _ = boundary_distances(images, weights, 2)
+    model, weights = closed_forms.linear_classifier(4)
+    images = closed_forms.grey_images(8)
+    _, labels, _ = closed_forms.class_distances(images, weights, 2)
     labels[:2] = (labels[:2] + 1) % 4  # wrong already
     attack = make_attack("deepfool")
-    found = engine.craft(model, attack, images, labels, batch_size=8)
+    found = craft(model, attack, images, labels, batch_size=8)
     np.testing.assert_array_equal(found["forwards"], [1, 1] + [3] * 6)
     np.testing.assert_array_equal(found["backwards"], [0, 0] + [3] * 6)
     np.testing.assert_array_equal(found["image"][:2], images[:2])
-    assert attack.passes == (101, 450)
-    assert make_attack("deepfool", max_iter=3, nb_candidate=4).passes == (7, 9)
+    image, classes = (32, 32, 3), 10
+    assert attack.cost(image, classes) == (101, 450)
+    shorter = make_attack("deepfool", max_iter=3, nb_candidate=4)
+    assert shorter.cost(image, classes) == (7, 9)
 
 
 # --- the algorithm in NumPy -----------------------------------------------------------
@@ -145,14 +117,8 @@ def network():
     return weights, rng.random((12, 4, 4, 3))
 
 
-def as_model(weights):
-    w = {name: array.astype(np.float32) for name, array in weights.items()}
-
-    def model(images):
-        flat = tf.reshape(images, [tf.shape(images)[0], -1])
-        return tf.tanh(flat @ w["w1"] + w["b1"]) @ w["w2"] + w["b2"]
-
-    return model
+def as_float32(weights):
+    return {name: array.astype(np.float32) for name, array in weights.items()}
 
 
 def logits_and_jacobian(weights, x):
@@ -171,7 +137,7 @@ def reference(weights, image, norm, candidates, overshoot):
         steps = []
         for k in [k for k in np.argsort(-logits) if k != label][: candidates - 1]:
             w, f = jacobian[k] - jacobian[label], logits[k] - logits[label]
-            size = (abs(f) + 1e-5) / np.linalg.norm(w, DUAL[norm])
+            size = (abs(f) + 1e-5) / np.linalg.norm(w, closed_forms.DUAL[norm])
             unit = w / np.linalg.norm(w) if norm == 2 else np.sign(w)
             steps.append((size, size * unit))
         total = total + min(steps, key=lambda step: step[0])[1]
@@ -190,9 +156,12 @@ def test_every_image_is_that_of_the_algorithm(network, norm, candidates, oversho
     )
     assert max(iterations) > 2
     hyper = {"norm": norm, "nb_candidate": candidates, "overshoot": overshoot}
-    model, images = as_model(weights), images.astype(np.float32)
-    labels = classes_of(model, images)
-    found = engine.craft(
+    model, images = (
+        small_models.two_layers(as_float32(weights)),
+        images.astype(np.float32),
+    )
+    labels = small_models.classes(model, images)
+    found = craft(
         model, make_attack("deepfool", **hyper), images, labels, batch_size=12
     )
     np.testing.assert_allclose(found["image"], expected, atol=2e-4)
@@ -241,7 +210,7 @@ def test_what_is_not_fooled_in_time_stays():
 def test_without_any_gradient_nothing_moves_and_nothing_is_tried_again():
     model = brightness_model(lambda s: 0 * s - 1)
     images = dark_images([0.1, 0.9])
-    found = engine.craft(model, make_attack("deepfool"), images, np.zeros(2, int))
+    found = craft(model, make_attack("deepfool"), images, np.zeros(2, int))
     np.testing.assert_array_equal(found["image"], images)
     np.testing.assert_array_equal(found["forwards"], 3)
     np.testing.assert_array_equal(found["backwards"], 1)
@@ -273,6 +242,4 @@ def test_a_candidate_without_a_gradient_is_passed_over(norm):
     ],
 )
 def test_ranges_are_checked(hyper, message):
-    with pytest.raises(ValueError) as error:
-        make_attack("deepfool", **hyper)
-    assert str(error.value) == message
+    small_models.assert_refused(message, "deepfool", hyper)
