@@ -28,6 +28,7 @@ except ModuleNotFoundError:
 import ast  # noqa: E402
 import fractions  # noqa: E402
 import math  # noqa: E402
+import re  # noqa: E402
 import shlex  # noqa: E402
 import time  # noqa: E402
 
@@ -83,14 +84,6 @@ class _Numbers(flags.ArgumentParser):
         return texts
 
 
-def eps_text(eps):
-    """A radius as people write it: 8/255 for whole grey levels, else 0.3."""
-    levels = 255 * eps
-    if eps < 1 and abs(levels - round(levels)) < 1e-6:
-        return f"{round(levels)}/255"
-    return f"{eps:g}"
-
-
 def define_numbers(name, default, help_text):
     """A flag of comma-separated numbers or fractions; its value is a list of texts."""
     flags.DEFINE(
@@ -132,23 +125,6 @@ def define_common(batch_size=128):
     flags.DEFINE_integer(
         "seed", 0, "Determines every random draw.", lower_bound=0, upper_bound=2**31 - 1
     )
-
-
-def model_name(path):
-    """What a model from elsewhere is called: the name of its file or directory."""
-    path = pathlib.Path(path).resolve()
-    return path.stem if path.suffix == ".keras" else path.name
-
-
-def check_trained_on(run, data):
-    """Refuse a run of another data set, where it would only guess."""
-    request = run.config["request"]
-    if request["dataset_fingerprint"] != data.fingerprint:
-        raise ValueError(
-            "A run is attacked on the data set it was trained on. Received: "
-            f"--dataset={data.name} for {run.name}, trained on {request['dataset']} of "
-            f"other content. Or insist with --model_path={run.model_path}."
-        )
 
 
 def run(main):
@@ -223,8 +199,29 @@ def _continuation():
     return command(given + ["--resume"] * ("resume" in FLAGS))
 
 
+# What does a library function's work on the command line.
+_BINARIES = {
+    "train_run": "bin/train",
+    "make_set": "bin/make_adv",
+    "compare": "bin/report",
+}
+# Flags that a remedy names although it may be another binary's.
+_OF_OTHERS = ("name", "overwrite", "resume")
+
+
 def _one_line(error):
-    return " ".join(str(error).split())
+    """A library error, of functions and parameters, in terms of binaries and flags."""
+
+    def flag(match):
+        return f"{match[1]}--{match[2]}" if match[2] in FLAGS else match[0]
+
+    def named(match):
+        known = match[1] in FLAGS or match[1] in _OF_OTHERS
+        return _BINARIES.get(match[1]) or (f"--{match[1]}" if known else match[0])
+
+    line = " ".join(str(error).split())
+    line = re.sub(r"`(\w+)`", named, line)
+    return re.sub(r"(Received: )(\w+)(?==)", flag, line)
 
 
 def _say(line, code):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tf_advdefense import attacks
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.losses import margin
 from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.datasets import Dataset
@@ -13,7 +13,8 @@ from tf_advdefense.datasets import Split
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.adaptive import attacked_view
 from tf_advdefense.evaluation import evaluate as evaluation
-from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation import plan as planning
+from tf_advdefense.evaluation.targets import Target
 
 SHAPE, CLASSES, T = (6, 6, 3), 4, 100.0
 
@@ -62,10 +63,8 @@ def test_vanished_gradients_are_no_robustness(data, name):
     """At a scale where float32's cross-entropy is exactly flat, as when distilled."""
     model = make_model(scale=T * 1e3)
     chosen = [("0.3", attacks.make_attack(name, eps=0.3))]
-    target = comparison.Target(
-        "a", None, "1" * 64, {}, temperature=T * 1e3, masked=True
-    )
-    _, white_box, oblivious = comparison.plan(
+    target = Target("a", None, "1" * 64, {}, temperature=T * 1e3, masked=True)
+    _, white_box, oblivious = planning.plan(
         [target], [], chosen, data, num_examples=40, few=40, batch_size=40
     )
     accuracy = {}
@@ -84,8 +83,8 @@ def test_only_defences_that_can_be_overlooked_are_measured_twice(data):
     chosen = [("8/255", attacks.make_attack("fgsm"))]
 
     def plan(**fields):
-        target = comparison.Target("a", None, "1" * 64, {}, **fields)
-        return comparison.plan(
+        target = Target("a", None, "1" * 64, {}, **fields)
+        return planning.plan(
             [target], [], chosen, data, num_examples=10, few=5, batch_size=4
         )
 
@@ -120,7 +119,7 @@ def test_of_a_random_model_the_first_success_is_not_enough(data, name):
     """It fools the expectation by a hair, and so every other draw."""
     attack = attacks.make_attack(name, eps=0.4, **SEARCHES[name])
     for model, stops in ((make_model(), True), (make_random_model(), False)):
-        forwards = engine.craft(
+        forwards = craft(
             model, attack, data.test.images, data.test.labels, batch_size=40
         )["forwards"]
         assert (forwards < attack.passes[0]).any() == stops
@@ -142,7 +141,7 @@ def test_what_fools_a_random_model_is_made_to_fool_it_by_more(data, name, few, m
     leads = []
     for hyper in (few, many):
         attack = attacks.make_attack(name, **{"eps": 0.3, **hyper})
-        adv = engine.craft(model, attack, data.test.images, labels, batch_size=40)
+        adv = craft(model, attack, data.test.images, labels, batch_size=40)
         expected = inference(model)(adv["image"])
         leads.append(margin(labels, expected).numpy())
     fooled = leads[0] > 0

@@ -231,9 +231,13 @@ def test_pgd_at_is_the_attack_on_the_current_weights(name, batch):
     found = tf.function(lambda: defense.craft(model, batch), autograph=False)()
     attack = attacks.make_attack(
         name,
-        **{k: v for k, v in defense.hyper.items() if k in attacks.ATTACKS[name].hyper},
+        **{
+            k: v
+            for k, v in defense.hyper.items()
+            if k in attacks.ATTACKS[name].defaults
+        },
     )
-    assert attack.hyper["eps"] == 8 / 255
+    assert attack.eps == 8 / 255
     expected = attack(model, batch["image"], batch["label"], index=batch["draw"])
     np.testing.assert_allclose(found["adv_image"], expected, atol=1e-6)
     loss, logits = defense(model, batch)

@@ -198,7 +198,7 @@ def _only(values, names):
 
 
 def _hyper(attack):
-    return dict(attack.hyper)
+    return attack.hyper._asdict()
 
 
 def _described(attack):

@@ -5,7 +5,7 @@ import math
 import numbers
 from typing import Any
 
-from tf_advdefense.attacks.core.contract import check_kind
+from tf_advdefense.attacks.core.hyperparameters import check_kind
 from tf_advdefense.defenses.choices import CHOICES
 from tf_advdefense.registry import nearest
 
