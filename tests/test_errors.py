@@ -1,5 +1,6 @@
 """Bad input: exit code 2, one line that says what to do, and nothing half-written."""
 
+import importlib
 import os
 import shutil
 import time
@@ -420,7 +421,7 @@ def test_a_data_set_that_cannot_be_downloaded(tmp_path):
 
     def refused(*flags):
         started = time.monotonic()
-        result = binaries.run(
+        result = binaries.run_alone(
             "train",
             "--model=resnet50",
             *flags,
@@ -439,8 +440,24 @@ def test_a_data_set_that_cannot_be_downloaded(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "flags, wanted",
+    [
+        (["--dataset=folder:/nowhere", MODEL], "/nowhere"),
+        (["--dataset=digits", "--model=keras:ResNet51"], "ResNet50"),
+    ],
+)
+def test_nothing_but_the_error_is_said_once_tensorflow_is_loaded(
+    tmp_path, flags, wanted
+):
+    result = binaries.run_alone("train", *flags, f"--output_dir={tmp_path}")
+    assert result.returncode == 2 and not result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("train: ") and wanted in line
+
+
 def test_verbosity_shows_where_it_happened(tmp_path):
-    result = binaries.run(
+    result = binaries.run_alone(
         "export", f"--output_dir={tmp_path}", "--run=absent", "--verbosity=1"
     )
     assert "Traceback" in result.stderr
@@ -452,7 +469,6 @@ def test_help_is_the_manual(results, binary):
     result = results[0][binary, "help"]
     assert result.returncode == 0
     assert not result.stderr
-    source = (binaries.BIN / binary).read_text()
-    first_line = source.split('"""')[1].splitlines()[0]
-    assert result.stdout.startswith(first_line)
+    module = importlib.import_module(f"tf_advdefense.commands.{binary}")
+    assert result.stdout.startswith(module.__doc__.splitlines()[0])
     assert "--output_dir" in result.stdout

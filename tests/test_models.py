@@ -168,7 +168,12 @@ def test_own_preprocessing_is_left_out():
 @pytest.mark.parametrize(
     "name, side, hyper, message",
     [
-        ("resnet51", 32, {}, "Unknown model 'resnet51'. Known: resnet50, "),
+        (
+            "resnet51",
+            32,
+            {},
+            "Unknown model 'resnet51'. Did you mean 'resnet50'? Known: resnet50, ",
+        ),
         ("keras:ResNet51", 32, {}, "Unknown model 'keras:ResNet51'. Known: ResNet50"),
         ("keras:backend", 32, {}, "Unknown model 'keras:backend'. Known: "),
         ("alexnet", 15, {}, "at least 16x16. Received: 15x15. Up-sample them with "),

@@ -7,65 +7,41 @@ described(attack)["params"]           # every hyperparameter, as JSON has them
 
 from typing import Any
 
-from tf_advdefense.artifacts.former_formats import goal_and_access
-from tf_advdefense.attacks import ATTACKS
-from tf_advdefense.attacks import Attack
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.reporting import formats
+from tf_advdefense.attacks.core.attack import Attack
 
 
 def facts(attack: Attack) -> dict[str, Any]:
     """What it is after (`goal`) and what it sees of the model (`access`)."""
-    return goal_and_access(attack.kind, eps(attack))
+    return {"goal": attack.goal, "access": attack.access}
 
 
 def described(attack: Attack) -> dict[str, Any]:
     """The fields of `records.Record` that an attack determines."""
     return {
         "attack": attack.name,
-        "title": title(attack),
+        "title": attack.title,
         "norm": norm_text(attack.norm),
         **facts(attack),
-        "eps": eps(attack),
+        "eps": attack.eps,
         "params": json_hyper(attack),
     }
 
 
-def title(attack: Attack) -> str:
-    """Its name in a report: "CW"."""
-    return formats.ATTACKS[attack.name]
-
-
-def eps(attack: Attack) -> float | None:
-    """Its radius, or None where it has none."""
-    return attack.hyper.get("eps")
-
-
 def default_eps(attack: Attack) -> float | None:
     """The radius that the attack has by default, or None."""
-    return ATTACKS[attack.name].hyper.get("eps")
+    return attack.defaults.get("eps")
 
 
 def eps_text(attack: Attack) -> str | None:
     """Its radius as people write it: 8/255 for whole grey levels, else 0.3."""
-    radius = eps(attack)
+    radius = attack.eps
     if radius is None:
         return None
     levels = 255 * radius
     if radius < 1 and abs(levels - round(levels)) < 1e-6:
         return f"{round(levels)}/255"
     return f"{radius:g}"
-
-
-def needs_gradient(attack: Attack) -> bool:
-    """Whether it needs the gradient of the model's logits."""
-    function: Any = attack.function
-    return function.gradient
-
-
-def passes(attack: Attack) -> tuple[int, int]:
-    """The forward and the backward passes that it takes per image, at most."""
-    return attack.passes
 
 
 def norm_text(norm: float | None) -> str | None:
@@ -77,7 +53,7 @@ def json_hyper(attack: Attack) -> dict[str, Any]:
     """An attack's hyperparameters as JSON has them."""
     return {
         name: norm_text(value) if name == "norm" else value
-        for name, value in attack.hyper.items()
+        for name, value in attack.hyper._asdict().items()
     }
 
 

@@ -22,7 +22,7 @@ import keras
 from tf_advdefense import reporting
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
-from tf_advdefense.attacks import Attack
+from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.craft import estimate
 from tf_advdefense.attacks.core.craft import time_passes
 from tf_advdefense.datasets import Dataset
@@ -205,12 +205,19 @@ def _announce(
     total = 0.0
     for name in dict.fromkeys(name for name, *_ in attacked):
         own = [(attack, count) for target, attack, count in attacked if target == name]
-        gradient = any(attack_facts.needs_gradient(attack) for attack, _ in own)
+        gradient = any(attack.needs_gradient for attack, _ in own)
         seconds = time_passes(
             models[name], data.test.images, batch_size=batch_size, gradient=gradient
         )
         most = sum(
-            estimate(attack, count, seconds, batch_size=batch_size)
+            estimate(
+                attack,
+                count,
+                seconds,
+                image_shape=data.image_shape,
+                num_classes=data.num_classes,
+                batch_size=batch_size,
+            )
             for attack, count in own
         )
         total += most

@@ -16,7 +16,7 @@ import numpy as np
 
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
-from tf_advdefense.attacks import Attack
+from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import attack_facts

@@ -17,13 +17,12 @@ from tf_advdefense.artifacts import adversarial_shards as shards
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.former_formats import without_kind
-from tf_advdefense.attacks import Attack
+from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.craft import estimate
 from tf_advdefense.attacks.core.craft import time_passes
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
-from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation import evaluate
 from tf_advdefense.evaluation.measurements import Progress
@@ -162,7 +161,7 @@ class Crafting:
             self.data.image_shape,
             self.request["store"],
             {
-                "title": attack_facts.title(self.attack),
+                "title": self.attack.title,
                 **cost,
                 "versions": runs.versions(),
                 "git_commit": runs.git_commit(),
@@ -180,14 +179,18 @@ class Crafting:
             self.source.model,
             self.images.images,
             batch_size=self.request["batch_size"],
-            gradient=attack_facts.needs_gradient(self.attack),
+            gradient=self.attack.needs_gradient,
         )
 
     def _announcement(self, todo: Sequence[int], seconds: tuple[float, float]) -> str:
         count = sum(stop - start for start, stop in (self._ranges[i] for i in todo))
         size = self.request["batch_size"]
-        forwards, backwards = attack_facts.passes(self.attack)
-        most = estimate(self.attack, count, seconds, batch_size=size)
+        kind = {
+            "image_shape": self.data.image_shape,
+            "num_classes": self.data.num_classes,
+        }
+        forwards, backwards = self.attack.cost(**kind)
+        most = estimate(self.attack, count, seconds, batch_size=size, **kind)
         return (
             f"Crafting {self.directory.name}: {count} images, at most {forwards} "
             f"forward and {backwards} backward passes each, at most "

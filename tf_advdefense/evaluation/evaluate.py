@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks import Attack
+from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served

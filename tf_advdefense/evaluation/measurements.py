@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from tf_advdefense.artifacts import adversarial_sets
-from tf_advdefense.attacks import Attack
+from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.adaptive import attacked_view
 from tf_advdefense.evaluation import evaluate

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
-from tf_advdefense.attacks import Attack
+from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation.measurements import Measurement
@@ -53,7 +53,8 @@ def plan(
         measurements.append(_clean(target, data))
         measurements += [_on_set(target, adv_set) for adv_set in sets]
         for eps_text, attack in attacks:
-            cheap = max(attack_facts.passes(attack)) <= CHEAP
+            passes = attack.cost(data.image_shape, data.num_classes)
+            cheap = max(passes) <= CHEAP
             count = min(len(data.test), num_examples if cheap else few)
             arguments = target, eps_text, attack, data, batch_size, seed, count
             if not any(_covers(s.config, target, attack, count) for s in sets):

@@ -2,7 +2,9 @@
 
     for batch in craft_batches(model, make_attack("cw"), images, labels):
         print(batch["clean_index"], batch["prediction"], batch["l2"])
-    seconds = estimate(make_attack("cw"), images, 10, time_passes(model, images))
+    seconds = estimate(
+        make_attack("cw"), len(images), time_passes(model, images),
+        image_shape=(32, 32, 3), num_classes=10)
 
 Images are uint8 or float32 in [0, 1], `[n, height, width, channels]`, in any array that
 slices like NumPy's; 8-bit images become float32 one batch at a time. Batches are cut at
@@ -14,6 +16,7 @@ finished images leave (`batch.run`).
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import functools
 import time
 from typing import Any
@@ -163,18 +166,19 @@ def _second_call(function):
 
 def estimate(
     attack: Attack,
-    images: np.ndarray,
-    num_classes: int,
+    num_images: int,
     seconds: tuple[float, float],
     *,
+    image_shape: Sequence[int],
+    num_classes: int,
     batch_size: int = 128,
 ) -> float:
     """The seconds that an attack takes at most, by `seconds` of `time_passes`.
 
     Attacks that stop per image mostly need much less.
     """
-    forwards, backwards = attack.cost(images.shape[1:], num_classes)
-    batches = -(-len(images) // batch_size)
+    forwards, backwards = attack.cost(image_shape, num_classes)
+    batches = -(-num_images // batch_size)
     return batches * (
         backwards * seconds[1] + max(0, forwards - backwards) * seconds[0]
     )

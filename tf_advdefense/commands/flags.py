@@ -1,0 +1,214 @@
+"""Flags in groups, the kinds of their values, and the groups that commands share.
+
+    data = Group(flags, "Data")
+    data.text("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
+    data.whole("batch_size", 128, "Images per batch.", at_least=1)
+    data.value("attack_args", "", "nb_iter=40,norm=2.", parse=arguments)
+
+A kind of value is a function from what was typed to the value, which raises ValueError
+with the rule and what was received. `--help` prints the groups as they were made.
+"""
+
+import ast
+from collections.abc import Callable
+from collections.abc import Iterable
+import fractions
+from typing import Any
+
+from absl import flags
+from absl.flags import FlagValues
+
+from tf_advdefense.commands import names
+
+
+class _Parser(flags.ArgumentParser):
+    """A kind of value as absl wants it; values that are not typed are taken as is."""
+
+    def __init__(self, parse: Callable[[str], Any]):
+        self._parse = parse
+
+    def parse(self, argument: Any) -> Any:
+        return self._parse(argument) if isinstance(argument, str) else argument
+
+
+class Group:
+    """Defines flags that belong together.
+
+    Args:
+      values: the flags of a command.
+      heading: under which `--help` prints the group.
+    """
+
+    def __init__(self, values: FlagValues, heading: str):
+        self._values, self._heading = values, heading
+
+    def text(self, name: str, default: str | None, help_text: str) -> None:
+        """A flag of any text."""
+        self.value(name, default, help_text, parse=str)
+
+    def switch(self, name: str, default: bool | None, help_text: str) -> None:
+        """A flag that is given as `--name` or `--noname`."""
+        self._add(flags.BooleanFlag(name, default, help_text))
+
+    def whole(
+        self,
+        name: str,
+        default: int | None,
+        help_text: str,
+        *,
+        at_least: int,
+        at_most: int | None = None,
+    ) -> None:
+        """A flag of a whole number within bounds."""
+        parser = flags.IntegerParser(at_least, at_most)
+        self._add(flags.Flag(parser, None, name, default, help_text))
+
+    def choice(
+        self, name: str, default: str | None, known: Iterable[str], help_text: str
+    ) -> None:
+        """A flag of one of few words, which its help lists."""
+        parser = flags.EnumParser(list(known))
+        listed = f"{help_text} One of {', '.join(known)}."
+        self._add(flags.Flag(parser, None, name, default, listed))
+
+    def value(
+        self,
+        name: str,
+        default: Any,
+        help_text: str,
+        *,
+        parse: Callable[[str], Any],
+    ) -> None:
+        """A flag of any kind of value, such as `number` or `arguments` below."""
+        self._add(flags.Flag(_Parser(parse), None, name, default, help_text))
+
+    def needed(self, name: str, message: str) -> None:
+        """Without this flag the command ends with the message."""
+        flags.register_validator(
+            name, lambda value: value is not None, message, self._values
+        )
+
+    def _add(self, flag: flags.Flag) -> None:
+        flags.DEFINE_flag(flag, self._values, self._heading)
+
+
+# === Kinds of values ===
+
+
+def number(text: str) -> float:
+    """The value of `0.3` or `8/255`."""
+    try:
+        return float(fractions.Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(
+            f"a number or a fraction such as 8/255 is needed. Received: {text}"
+        ) from None
+
+
+def eps_text(eps: float) -> str:
+    """A radius as people type it: 8/255 for whole grey levels, else 0.3."""
+    levels = 255 * eps
+    if eps < 1 and abs(levels - round(levels)) < 1e-6:
+        return f"{round(levels)}/255"
+    return f"{eps:g}"
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"a number in [0, 1] is needed. Received: {text}")
+    return value
+
+
+def words(text: str) -> list[str]:
+    """The parts between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def radii(text: str) -> list[str]:
+    """Numbers and fractions between commas, as they were typed: they name results."""
+    typed = words(text)
+    for each in typed:
+        number(each)
+    return typed
+
+
+def attacks(text: str) -> list[str]:
+    """Names of attacks between commas."""
+    return [names.attack(name) for name in words(text)]
+
+
+def arguments(text: str) -> dict[str, Any]:
+    """`{"k": value}` of `k=v,...`; values are Python literals, fractions or names."""
+    result = {}
+    for pair in words(text):
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise ValueError(f"name=value pairs are needed. Received: {pair}")
+        result[key.strip()] = _literal(value.strip())
+    return result
+
+
+def _literal(text: str) -> Any:
+    if "/" in text:
+        return number(text)
+    if text == "inf":
+        return float(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+# === Groups that commands share ===
+
+
+def define_data(values: FlagValues) -> Group:
+    """What is read, and how; the group, for what a command adds to it."""
+    data = Group(values, "Data")
+    data.text("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
+    define_data_dir(data)
+    data.whole("image_size", None, "Resize images to this side.", at_least=8)
+    data.whole("batch_size", 128, "Images per batch.", at_least=1)
+    data.whole(
+        "seed", 0, "Determines every random draw.", at_least=0, at_most=2**31 - 1
+    )
+    return data
+
+
+def define_data_dir(data: Group) -> None:
+    """Where TFDS finds its sets."""
+    data.text("data_dir", None, "TFDS directory; also TFDS_DATA_DIR.")
+
+
+def define_output(values: FlagValues) -> Group:
+    """Where results go; the group, for what a command adds to it."""
+    output = Group(values, "Output")
+    output.text("output_dir", "outputs", "Where runs, sets and reports lie.")
+    return output
+
+
+def define_resumable(output: Group) -> None:
+    """What to do with a name that exists."""
+    output.switch("resume", False, "Continue what was interrupted.")
+    output.switch("overwrite", False, "Replace what has that name.")
+
+
+def define_transforms(values: FlagValues) -> None:
+    """Input transformations inside the model."""
+    group = Group(values, "Input transformations")
+    group.value(
+        "transforms",
+        "",
+        "Inside the model, in order, as jpeg:quality=75,bit_depth:bits=3. Known: "
+        f"{', '.join(names.TRANSFORMS)}; `bin/list` names their parameters.",
+        parse=names.transforms,
+    )
+    group.whole(
+        "eot_draws",
+        20,
+        "Draws of random transformations over which attacks on the model take the "
+        "mean.",
+        at_least=1,
+    )

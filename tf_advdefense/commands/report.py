@@ -1,0 +1,80 @@
+"""Compare trained models, clean and under attack, in one report.
+
+    bin/report                                   # all runs, all test sets
+    bin/report --runs=resnet50,resnet50-ensemble --attacks=pgd --eps=8/255
+    bin/report --model_path=mine.keras --runs=   # a model from elsewhere, alone
+
+Scores every model on every adversarial set (transfer) and attacks each one itself
+(white-box). Writes outputs/report: report.html, report.md, results.json,
+per_example.npz, results.csv and figures/. Every measurement is kept in
+outputs/measurements, too, and not taken again by any later report.
+"""
+
+from absl.flags import FlagValues
+
+from tf_advdefense.commands import flags as kinds
+from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.loading import quietly
+
+
+def define(values: FlagValues) -> None:
+    """The flags, group by group."""
+    models = Group(values, "Models")
+    models.value(
+        "runs",
+        None,
+        "Runs to compare; default: all of the data set.",
+        parse=kinds.words,
+    )
+    models.text(
+        "model_path", None, "A .keras file or SavedModel directory to compare, too."
+    )
+    _define_attacks(values)
+    kinds.define_data(values)
+    output = kinds.define_output(values)
+    output.text("report_dir", None, "Default: OUTPUT_DIR/report.")
+    output.text("note", None, "About the data, to stand beside every number.")
+
+
+def main(flags: FlagValues, command: str) -> None:
+    """Takes what measurements are missing and writes the report."""
+    with quietly():
+        from tf_advdefense.commands.work.report import report
+    report(flags, command)
+
+
+def _define_attacks(values: FlagValues) -> None:
+    group = Group(values, "Attacks")
+    group.value(
+        "adv_data",
+        None,
+        "Test sets to score models on; default: all of the data set.",
+        parse=kinds.words,
+    )
+    group.value(
+        "attacks",
+        ["fgsm", "cw", "sparse_l1"],
+        "White-box attacks on each model; `bin/list` names them.",
+        parse=kinds.attacks,
+    )
+    group.value(
+        "eps",
+        ["1/255", "2/255", "4/255", "8/255"],
+        "Radii of the Linf attacks.",
+        parse=kinds.radii,
+    )
+    group.whole(
+        "num_examples", 1000, "First test images of white-box attacks.", at_least=1
+    )
+    group.whole(
+        "num_costly",
+        128,
+        "The same for attacks of more than 150 passes.",
+        at_least=1,
+    )
+    group.switch(
+        "full",
+        False,
+        "All of --num_examples for costly attacks, too, and their full number of "
+        "iterations.",
+    )

@@ -1,0 +1,147 @@
+"""Train a classifier, defended or not, and export it as a SavedModel.
+
+    bin/train --model=resnet50
+    bin/train --model=resnet50 --defense=adversarial --adv_data=resnet50-fgsm-train
+    bin/train --model=resnet50 --defense=ensemble --adv_data=alexnet-fgsm-train
+    bin/train --model=resnet50 --defense=ensemble_at --sources=alexnet,small_resnet
+    bin/train --model=resnet50 --defense=pgd_at --eps=4/255 --defense_args=nb_iter=7
+    bin/train --model=resnet50 --transforms=jpeg:quality=75,bit_depth:bits=3
+
+Writes outputs/runs/NAME: model.keras, saved_model/, history.csv, logs/ and
+config.json, which says how it was made. Interrupt it at will: --resume goes on exactly.
+"""
+
+from absl.flags import FlagValues
+
+from tf_advdefense.commands import flags as kinds
+from tf_advdefense.commands import names
+from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.loading import quietly
+
+
+def define(values: FlagValues) -> None:
+    """The flags, group by group."""
+    _define_model(values)
+    _define_training(values)
+    _define_defense(values)
+    _define_sets(values)
+    kinds.define_transforms(values)
+    _define_data(values)
+    _define_machine(values)
+    output = kinds.define_output(values)
+    output.text("name", None, "Of the run; default MODEL[-DEFENSE][-TRANSFORMS].")
+    kinds.define_resumable(output)
+
+
+def main(flags: FlagValues, command: str) -> None:
+    """Trains the run that the flags describe; `command` is recorded in it."""
+    with quietly():
+        from tf_advdefense.commands.work.train import train
+    train(flags, command)
+
+
+def _define_model(values: FlagValues) -> None:
+    known = f"{', '.join(names.MODELS)}, or keras:NAME"
+    group = Group(values, "Model")
+    group.value("model", None, f"{known} of keras.applications.", parse=names.model)
+    group.needed("model", f"a model is needed. Known: {known}.")
+    group.value(
+        "model_args", "", "Arguments of the model: width=16.", parse=kinds.arguments
+    )
+
+
+def _define_training(values: FlagValues) -> None:
+    group = Group(values, "Training (defaults are the model's, or the defence's)")
+    group.whole("epochs", None, "Passes over train.", at_least=1)
+    group.value("learning_rate", None, "Peak rate.", parse=kinds.number)
+    group.choice("schedule", None, names.SCHEDULES, "Of the learning rate.")
+    group.choice("optimizer", None, names.OPTIMIZERS, "What makes the steps.")
+    group.value("weight_decay", None, "Coefficient.", parse=kinds.number)
+    group.whole(
+        "train_examples", None, "Use only the first N training images.", at_least=1
+    )
+
+
+def _define_defense(values: FlagValues) -> None:
+    group = Group(values, "Defence")
+    group.value(
+        "defense",
+        "none",
+        f"{', '.join(names.DEFENSES)}; `bin/list` explains each.",
+        parse=names.defense,
+    )
+    group.value(
+        "eps",
+        None,
+        "Radius of a defence that crafts, such as 8/255; default: as published for "
+        "the data set.",
+        parse=kinds.number,
+    )
+    group.value(
+        "attack",
+        None,
+        "To craft with, for defences that take another; its hyperparameters go into "
+        "--defense_args.",
+        parse=names.attack,
+    )
+    group.value(
+        "defense_args",
+        "",
+        "Hyperparameters of the defence and of its attack: nb_iter=7,eps_iter=2/255.",
+        parse=kinds.arguments,
+    )
+    group.text(
+        "teacher",
+        None,
+        "Of distillation: a run, a .keras file or a SavedModel, of the same data set.",
+    )
+    group.value(
+        "sources",
+        [],
+        "Of ensemble_at: static models to craft on, runs, .keras files or SavedModels "
+        "of the same data set.",
+        parse=kinds.words,
+    )
+    group.choice(
+        "craft_bn",
+        None,
+        names.CRAFT_BN,
+        "BatchNorm while crafting: by its moving statistics (default) or the batch's, "
+        "updating nothing.",
+    )
+
+
+def _define_sets(values: FlagValues) -> None:
+    group = Group(values, "Adversarial sets, for the defences adversarial and ensemble")
+    group.value("adv_data", [], "Names of the sets to train on.", parse=kinds.words)
+    group.value(
+        "adv_fraction",
+        0.5,
+        "Share of each batch that is adversarial (the paper's comment says one third).",
+        parse=kinds.share,
+    )
+    group.switch("augment_adv", True, "Flip and crop the adversarial images.")
+
+
+def _define_data(values: FlagValues) -> None:
+    data = kinds.define_data(values)
+    data.switch("augment", True, "Flip and crop the clean images.")
+    data.switch(
+        "flip",
+        None,
+        "Flip at random; default: unless the data set is of characters.",
+    )
+    data.whole(
+        "crop",
+        None,
+        "Pixels of padding that a random crop is taken from; default: a sixteenth of "
+        "the side.",
+        at_least=0,
+    )
+
+
+def _define_machine(values: FlagValues) -> None:
+    group = Group(values, "Machine")
+    group.choice("distribute", "none", names.STRATEGIES, "Over all GPUs.")
+    group.switch("mixed_precision", False, "Compute in 16 bits.")
+    group.switch("jit_compile", False, "Compile with XLA (slower on a CPU).")

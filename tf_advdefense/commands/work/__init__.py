@@ -1,0 +1,1 @@
+"""What the commands do once their flags are accepted; all of it needs TensorFlow."""

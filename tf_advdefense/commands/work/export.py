@@ -1,0 +1,96 @@
+"""Exports a run, as it is or behind input transformations."""
+
+import pathlib
+from typing import Any
+
+from absl.flags import FlagValues
+import numpy as np
+
+from tf_advdefense import datasets
+from tf_advdefense import distribution
+from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import runs
+from tf_advdefense.artifacts import saved_model
+from tf_advdefense.commands.work import transforms
+from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.targets import check_trained_on
+
+_CLEAN = (
+    "dataset",
+    "best_epoch",
+    "validation_accuracy",
+    "test_accuracy",
+    "test_examples",
+)
+
+
+def export(flags: FlagValues) -> None:
+    """Writes the SavedModel of --run, and its evaluation, to --to."""
+    distribution.set_up()
+    run = runs.load_run(flags.output_dir, flags.run)
+    if flags.transforms:
+        _export_transformed(flags, run)
+    else:
+        _export_as_it_is(flags, run)
+
+
+def _export_as_it_is(flags: FlagValues, run: runs.Run) -> None:
+    evaluation = {key: run.config[key] for key in _CLEAN}
+    evaluation["records"] = _records(flags, run)
+    directory = pathlib.Path(flags.to or run.directory / "saved_model")
+    saved_model.export_saved_model(
+        runs.load_model(run.model_path), directory, evaluation
+    )
+    print(f"{directory}: {len(evaluation['records'])} measurements beside it.")
+
+
+def _export_transformed(flags: FlagValues, run: runs.Run) -> None:
+    """The run's model behind --transforms, as a SavedModel and a .keras file."""
+    name = "-".join(["saved_model", *transforms.names(flags)])
+    directory = pathlib.Path(flags.to or run.directory / name)
+    model = transforms.behind(
+        flags, runs.load_model(run.model_path), lambda: _train_images(flags, run)
+    )
+    evaluation = {
+        "run": run.name,
+        "dataset": run.config["dataset"],
+        **transforms.request(flags),
+        "records": [],
+    }
+    path = directory.with_name(directory.name + ".keras")
+    _check_ours(path, directory)
+    with files.replacing(path) as temporary:
+        model.save(temporary)
+    saved_model.export_saved_model(model, directory, evaluation)
+    print(f"{directory}: not measured yet, try report --runs= --model_path={path}")
+
+
+def _check_ours(path: pathlib.Path, directory: pathlib.Path) -> None:
+    """Refuses a file beside a directory that no export made."""
+    if path.exists() and not (directory.is_dir() and saved_model.is_export(directory)):
+        raise FileExistsError(
+            f"--to=NAME also writes NAME.keras. Received: {path}, which no export "
+            "made. Choose another name, or move it away."
+        )
+
+
+def _train_images(flags: FlagValues, run: runs.Run) -> np.ndarray:
+    """The images that the run was trained on."""
+    request = run.config["request"]
+    data = datasets.load(request["dataset"], flags.data_dir, request["image_size"])
+    check_trained_on(run, data)
+    return data.train.take(request["train_examples"]).images
+
+
+def _records(flags: FlagValues, run: runs.Run) -> list[dict[str, Any]]:
+    """What a report measured on these very weights."""
+    directory = pathlib.Path(flags.report_dir or f"{flags.output_dir}/report")
+    if flags.report_dir is None and not (directory / "results.json").exists():
+        return []
+    stored, _ = records.load_results(directory)
+    measured = stored["models"].get(run.name, {}).get("weights_sha256")
+    return [
+        record
+        for record in stored["records"]
+        if record["target"] == run.name and measured == run.config["weights_sha256"]
+    ]

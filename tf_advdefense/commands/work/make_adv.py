@@ -1,0 +1,67 @@
+"""Makes the adversarial sets that flags ask for."""
+
+import functools
+import pathlib
+from typing import Any
+
+from absl.flags import FlagValues
+
+from tf_advdefense import attacks
+from tf_advdefense import datasets
+from tf_advdefense import distribution
+from tf_advdefense.artifacts import runs
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.commands.flags import number
+from tf_advdefense.commands.progress import progress
+from tf_advdefense.evaluation.crafted_sets import make_set
+from tf_advdefense.evaluation.sources import source_of
+
+_NUM_EXAMPLES = 512  # Of validation and test, unless --num_examples says otherwise.
+
+
+def make_sets(flags: FlagValues, command: str) -> None:
+    """Makes a set for each radius."""
+    distribution.set_up()
+    wanted = _attacks(flags)
+    models = _models(flags)
+    data = datasets.load(flags.dataset, flags.data_dir, flags.image_size)
+    source = source_of(models, data)
+    most = None if flags.split == "train" else _NUM_EXAMPLES
+    for text, attack in wanted:
+        make_set(
+            source,
+            attack,
+            data,
+            output_dir=flags.output_dir,
+            name=flags.name,
+            split=flags.split,
+            num_examples=flags.num_examples or most,
+            labels=flags.labels,
+            target=flags.target if flags.targeted else None,
+            store=flags.store,
+            eps_text=text,
+            shard=flags.shard,
+            batch_size=flags.batch_size,
+            seed=flags.seed,
+            resume=flags.resume,
+            overwrite=flags.overwrite,
+            command=command,
+            progress=progress,
+            say=functools.partial(print, flush=True),
+        )
+
+
+def _attacks(flags: FlagValues) -> list[tuple[str | None, Attack]]:
+    """The radius as it was typed, or None, and the attack of each set."""
+    attack = attacks.ATTACKS[flags.attack]
+    attack = attack.replace(**{**attack.budget, **flags.attack_args})
+    if not flags.eps:
+        return [(None, attack)]
+    return [(text, attack.replace(eps=number(text))) for text in flags.eps]
+
+
+def _models(flags: FlagValues) -> Any:
+    """The runs to attack, or the path of a model from elsewhere."""
+    if flags.model_path:
+        return pathlib.Path(flags.model_path)
+    return [runs.load_run(flags.output_dir, name) for name in flags.run]
