@@ -1,10 +1,14 @@
-"""Linear classifiers of two classes, whose adversarial distances have closed forms."""
+"""Linear classifiers, whose adversarial distances have closed forms.
+
+Of two classes, `linear_model` can be bent; `linear_classifier` has any number.
+"""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-SHAPE = (3, 3, 3)
+SHAPE, SIZE = (3, 3, 3), 27
+DUAL = {np.inf: 1, 2: 2, 1: np.inf}  # the norm that measures slopes
 
 
 def linear_model(bend=None):
@@ -52,8 +56,7 @@ def away(labels):
 def boundary_distance(images, normal, norm):
     """The exact distances to the boundary, the bounds aside."""
     lead = np.abs(np.sum((images.astype(np.float64) - 0.5) * normal, axis=(1, 2, 3)))
-    dual = {np.inf: 1, 2: 2, 1: np.inf}[norm]
-    return lead / np.linalg.norm(normal.reshape(-1), dual)
+    return lead / np.linalg.norm(normal.reshape(-1), DUAL[norm])
 
 
 def fewest_changes(images, labels, normal):
@@ -66,3 +69,33 @@ def fewest_changes(images, labels, normal):
 
 def length(eta, norm):
     return np.linalg.norm(np.reshape(eta, (len(eta), -1)), norm, axis=1)
+
+
+def linear_classifier(classes=2):
+    """A model whose boundaries go through grey, and its weights `[27, classes]`."""
+    weights = np.random.default_rng(0).normal(size=(SIZE, classes)).astype(np.float32)
+    images = keras.Input(SHAPE)
+    dense = keras.layers.Dense(classes)
+    model = keras.Model(images, dense(keras.layers.Flatten()(images)))
+    dense.set_weights([weights, -0.5 * weights.sum(axis=0)])
+    return model, weights
+
+
+def grey_images(count, spread=0.2):
+    """Images so near grey that the bounds do not matter."""
+    rng = np.random.default_rng(1)
+    images = rng.uniform(0.5 - spread, 0.5 + spread, (count, *SHAPE))
+    return images.astype(np.float32)
+
+
+def class_distances(images, weights, norm):
+    """Logits, labels, and distances to the boundary with each class; own ones are NaN.
+
+    The first and the last are `[n, classes]`, of a `linear_classifier`.
+    """
+    logits = (images.reshape(len(images), -1).astype(np.float64) - 0.5) @ weights
+    labels, rows = np.argmax(logits, axis=1), np.arange(len(images))
+    between = weights.T[None] - weights.T[labels][:, None]
+    slope = np.linalg.norm(between, DUAL[norm], axis=2)
+    slope[rows, labels] = np.nan
+    return logits, labels, (logits[rows, labels][:, None] - logits) / slope

@@ -13,7 +13,8 @@ from tf_advdefense.datasets import Split
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.adaptive import attacked_view
 from tf_advdefense.evaluation import evaluate as evaluation
-from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation import plan as planning
+from tf_advdefense.evaluation.targets import Target
 
 SHAPE, CLASSES, T = (6, 6, 3), 4, 100.0
 
@@ -62,10 +63,8 @@ def test_vanished_gradients_are_no_robustness(data, name):
     """At a scale where float32's cross-entropy is exactly flat, as when distilled."""
     model = make_model(scale=T * 1e3)
     chosen = [("0.3", attacks.make_attack(name, eps=0.3))]
-    target = comparison.Target(
-        "a", None, "1" * 64, {}, temperature=T * 1e3, masked=True
-    )
-    _, white_box, oblivious = comparison.plan(
+    target = Target("a", None, "1" * 64, {}, temperature=T * 1e3, masked=True)
+    _, white_box, oblivious = planning.plan(
         [target], [], chosen, data, num_examples=40, few=40, batch_size=40
     )
     accuracy = {}
@@ -84,8 +83,8 @@ def test_only_defences_that_can_be_overlooked_are_measured_twice(data):
     chosen = [("8/255", attacks.make_attack("fgsm"))]
 
     def plan(**fields):
-        target = comparison.Target("a", None, "1" * 64, {}, **fields)
-        return comparison.plan(
+        target = Target("a", None, "1" * 64, {}, **fields)
+        return planning.plan(
             [target], [], chosen, data, num_examples=10, few=5, batch_size=4
         )
 

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from tf_advdefense.artifacts import adversarial_sets as sets
 from tf_advdefense.artifacts import adversarial_shards as shards
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts.former_formats import without_kind
 
 SHAPE = (4, 4, 3)
 NAME = "resnet50-fgsm-eps8_255-test"
@@ -192,6 +193,18 @@ def test_an_interrupted_set_is_continued_to_the_same_bytes(tmp_path):
     assert not list(directory.glob(".tmp-*"))
 
 
+def test_a_set_of_a_former_version_is_read_and_recognised(tmp_path):
+    directory = sets.set_directory(tmp_path, NAME)
+    same = {"attack": "square", "params": {"eps": 0.1}, "seed": 0}
+    files.claim(directory, {**same, "kind": "score-based"})
+    finish(directory, write_shards(directory, make_examples()))
+    today = {**same, "goal": "fixed-eps", "access": "scores"}
+    assert sets.load_set(tmp_path, NAME).config["request"] == today
+    assert files.claim(directory, today, convert=without_kind) == "finished"
+    with pytest.raises(FileExistsError, match="seed 0, now 1. Choose"):
+        files.claim(directory, {**today, "seed": 1}, convert=without_kind)
+
+
 def test_a_set_with_a_name_that_tfds_would_misread(tmp_path):
     directory = sets.set_directory(tmp_path, "2-x.y-train-test")
     files.claim(directory, {})
@@ -284,14 +297,14 @@ def test_a_missing_set_names_the_known_ones(tmp_path):
     make_set(tmp_path, make_examples())
     with pytest.raises(FileNotFoundError, match="No finished adversarial set") as error:
         sets.load_set(tmp_path, "x")
-    assert f"Known: {NAME}. Make it with bin/make_adv" in refusal(error)
+    assert f"Known: {NAME}. Make it with `make_set`." in refusal(error)
 
 
 def test_an_unfinished_set_says_how_to_continue(tmp_path):
     files.claim(sets.set_directory(tmp_path, NAME), {})
     with pytest.raises(FileNotFoundError, match="is unfinished") as error:
         sets.load_set(tmp_path, NAME)
-    assert "repeat its bin/make_adv command with --resume" in refusal(error)
+    assert "repeat its `make_set` with `resume`" in refusal(error)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
@@ -305,7 +318,7 @@ def test_a_corrupted_set_names_the_file(tmp_path, damage):
         path.unlink()
     with pytest.raises(ValueError, match="is corrupted") as error:
         sets.load_set(tmp_path, NAME)
-    assert path.name in refusal(error) and "--overwrite" in refusal(error)
+    assert path.name in refusal(error) and "`overwrite`" in refusal(error)
     assert sets.load_set(tmp_path, NAME, verify=False).config == adv.config
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -12,8 +13,13 @@ import pytest
 
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
+from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.evaluation import records as results_format
 
+PUBLISHED = [
+    path.parent
+    for path in pathlib.Path(__file__).parents[1].glob("docs/results/**/results.json")
+]
 REQUEST = {"model": "alexnet", "epochs": 3, "params": {"eps": 0.3, "shape": (8, 8)}}
 
 
@@ -139,7 +145,7 @@ def test_an_unfinished_directory_needs_a_word(tmp_path):
     files.claim(tmp_path / "a", REQUEST)
     with pytest.raises(FileExistsError, match="a is unfinished") as error:
         files.claim(tmp_path / "a", REQUEST)
-    assert "--resume" in one_line(error) and "--overwrite" in one_line(error)
+    assert "`resume`" in one_line(error) and "`overwrite`" in one_line(error)
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -155,7 +161,7 @@ def test_another_request_is_refused_and_told_apart(tmp_path, finished, resume):
     message = one_line(error)
     assert "epochs 3, now 5; params.eps 0.3, now 0.1." in message
     assert "model" not in message and "shape" not in message
-    assert "--name" in message and "--overwrite" in message
+    assert "`name`" in message and "`overwrite`" in message
     assert {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()} == before
 
 
@@ -182,7 +188,7 @@ def test_resuming_and_overwriting_contradict_each_other(tmp_path, finished):
     if finished:
         files.finish(tmp_path / "a", {})
     before = names(tmp_path / "a")
-    with pytest.raises(ValueError, match="resume.*overwrite.*both"):
+    with pytest.raises(ValueError, match="`resume`.*`overwrite`.*both"):
         files.claim(tmp_path / "a", REQUEST, resume=True, overwrite=True)
     assert names(tmp_path / "a") == before
 
@@ -193,7 +199,7 @@ def test_a_directory_that_no_command_made_is_never_touched(tmp_path, overwrite):
     (tmp_path / "photos" / "me.jpg").write_text("precious")
     with pytest.raises(FileExistsError, match="holds other files") as error:
         files.claim(tmp_path / "photos", REQUEST, overwrite=overwrite)
-    assert "--name" in one_line(error)
+    assert "`name`" in one_line(error)
     assert names(tmp_path / "photos") == ["me.jpg"]
 
 
@@ -266,7 +272,7 @@ def test_a_missing_run_names_the_known_ones(tmp_path):
         runs.load_run(tmp_path, "c")
     assert one_line(error) == (
         f"No finished run 'c' in {tmp_path}/runs. Known: a, b. Make it with "
-        "bin/train --model=... --name=c"
+        "`train_run`."
     )
 
 
@@ -280,7 +286,7 @@ def test_an_unfinished_run_says_how_to_continue(tmp_path):
     files.claim(runs.run_directory(tmp_path, "half"), {})
     with pytest.raises(FileNotFoundError, match="'half' .* is unfinished") as error:
         runs.load_run(tmp_path, "half")
-    assert "repeat its bin/train command with --resume" in one_line(error)
+    assert "repeat its `train_run` with `resume`" in one_line(error)
 
 
 def test_no_model(tmp_path):
@@ -438,15 +444,63 @@ def test_no_field_is_forgotten(tmp_path, entries, field):
     assert "Give null" in one_line(error)
 
 
-def test_results_of_another_format(tmp_path):
-    files.write_json(tmp_path / "results.json", {"format": 1})
-    with pytest.raises(ValueError, match="must be of format 2. Received: 1") as error:
+@pytest.mark.parametrize("number", [0, 4, None, "2"])
+def test_results_of_another_format(tmp_path, number):
+    files.write_json(tmp_path / "results.json", {"format": number})
+    message = f"must be of format 3 or a former one. Received: {number!r}"
+    with pytest.raises(ValueError, match=message) as error:
         results_format.load_results(tmp_path)
     one_line(error)
 
 
+@pytest.mark.parametrize(
+    "kind, eps, goal, access",
+    [
+        ("fixed-eps", 0.1, "fixed-eps", "gradients"),
+        ("minimal-norm", None, "minimal-norm", "gradients"),
+        ("score-based", 0.1, "fixed-eps", "scores"),
+        ("score-based", None, "none", "scores"),
+        ("decision-based", None, "minimal-norm", "decisions"),
+        (None, None, None, None),
+    ],
+)
+def test_former_kinds_are_goals_and_accesses(tmp_path, kind, eps, goal, access):
+    former = {"key": "a-1", "kind": kind, "eps": eps}
+    expected = {"key": "a-1", "goal": goal, "access": access, "eps": eps}
+    results_format.store(tmp_path, former, {})
+    record, _ = results_format.stored(tmp_path, "a-1")
+    assert record == {**expected, "title": None}
+    request = {
+        "attack": "x",
+        "kind": kind,
+        "params": {} if eps is None else {"eps": eps},
+    }
+    converted = without_kind(request)
+    assert "kind" not in converted and request["kind"] == kind
+    assert (converted["goal"], converted["access"]) == (goal, access)
+    assert without_kind(converted) == converted
+
+
+@pytest.mark.parametrize("directory", PUBLISHED, ids=lambda path: path.name)
+def test_published_results_are_read_as_if_they_were_new(tmp_path, directory):
+    results, arrays = results_format.load_results(directory)
+    written = files.read_json(directory / "results.json")
+    assert results["format"] == results_format.FORMAT != written["format"]
+    assert len(results["records"]) == len(written["records"]) > 0
+    results_format.save_results(tmp_path, results, arrays)  # no field is missing
+    assert results_format.load_results(tmp_path)[0] == results
+    for new, old in zip(results["records"], written["records"]):
+        assert set(results_format.RECORD) == set(new)
+        assert new["goal"] == old["kind"]  # Of attacks by gradients they are the same.
+        assert new["access"] == (None if old["attack"] == "clean" else "gradients")
+        assert new["forwards"] == old.get("passes", old.get("forwards"))
+        unchanged = set(new) & set(old)
+        assert {k: new[k] for k in unchanged} == {k: old[k] for k in unchanged}
+        assert arrays[f"{new['key']}/ok"].sum() == new["correct"]
+
+
 def test_missing_and_damaged_results(tmp_path):
-    with pytest.raises(FileNotFoundError, match="Make it with bin/report"):
+    with pytest.raises(FileNotFoundError, match="Make it with `compare`"):
         results_format.load_results(tmp_path)
     results_format.save_results(tmp_path, some_results(), some_arrays())
     (tmp_path / "per_example.npz").write_bytes(b"PK")
@@ -472,7 +526,8 @@ def test_a_measurement_is_kept_until_it_is_damaged(tmp_path):
 
 def test_results_are_read_without_tensorflow():
     script = (
-        "import sys; import tf_advdefense.artifacts.results\n"
+        "import sys; import tf_advdefense.evaluation.records\n"
+        "import tf_advdefense.evaluation.statistics\n"
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], env=_environment(), check=True)

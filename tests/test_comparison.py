@@ -11,12 +11,18 @@ from tf_advdefense import attacks
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import adversarial_shards
 from tf_advdefense.artifacts import files
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.artifacts import runs
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
+from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation import evaluate as evaluation
-from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation import plan as planning
 from tf_advdefense.evaluation import records as results
+from tf_advdefense.evaluation import targets as comparison
+from tf_advdefense.evaluation.compare import compare
+from tf_advdefense.evaluation.crafted_sets import make_set
+from tf_advdefense.evaluation.measurements import clean_images
 
 SHAPE = (6, 6, 3)
 
@@ -49,7 +55,8 @@ def adv_set(name="a-fgsm-test", source_sha256="1" * 64, digest="0", **request):
         "source_sha256": source_sha256,
         "attack": "fgsm",
         "norm": "inf",
-        "kind": "fixed-eps",
+        "goal": "fixed-eps",
+        "access": "gradients",
         "params": {"eps": 0.3, "norm": "inf"},
         "eps_text": "0.3",
         "split": "test",
@@ -70,7 +77,7 @@ def plan(
     **settings,
 ):
     settings = {"num_examples": 10, "few": 5, "batch_size": 4, **settings}
-    return comparison.plan(
+    return planning.plan(
         targets or [target()], list(sets), list(chosen), data, **settings
     )
 
@@ -148,10 +155,16 @@ def test_keys_are_stable(data):
     sets = [adv_set()]
     assert keys(data, sets=sets) == keys(data, sets=sets)
     # Results on disk are found by them: a new form would measure everything again.
-    assert [key.rpartition("-")[0] for key in keys(data, sets=sets)] == [
-        "a-clean-clean",
-        "a-fgsm-0.3-a-white-box",
-        "a-fgsm-8_255-a-white-box",
+    assert keys(data, sets=sets) == [
+        "a-clean-clean-f5a9ddab",
+        "a-fgsm-0.3-a-white-box-faf73def",
+        "a-fgsm-8_255-a-white-box-7ed6f216",
+    ]
+    distilled = dataclasses.replace(target("b"), temperature=20.0, masked=True)
+    chosen = [("0.2", attacks.make_attack("pgd"))]
+    assert keys(data, targets=[distilled], chosen=chosen)[1:] == [
+        "b-pgd-0.2-b-white-box-5787610e",
+        "b-pgd-0.2-b-oblivious-5787610e",
     ]
 
 
@@ -187,19 +200,19 @@ def test_a_targeted_set_is_another_attack(data):
 
 def test_hyperparameters_are_json(data):
     attack = attacks.make_attack("pgd", norm=np.inf)
-    assert comparison.json_hyper(attack)["norm"] == "inf"
-    assert [comparison.norm_text(n) for n in (np.inf, 2, 1.0)] == ["inf", "2", "1"]
+    assert attack_facts.json_hyper(attack)["norm"] == "inf"
+    assert [attack_facts.norm_text(n) for n in (np.inf, 2, 1.0)] == ["inf", "2", "1"]
 
 
 # === Measuring ===
 
 
-def make_set(output_dir, model, data, rows):
+def write_set(output_dir, model, data, rows):
     """A set on disk of the given rows of the test split."""
     split = Split(
         *(a[rows] for a in (data.test.images, data.test.labels, data.test.index))
     )
-    examples = engine.craft(
+    examples = craft(
         model,
         attacks.make_attack("fgsm", eps=0.1),
         split.images,
@@ -219,14 +232,14 @@ def make_set(output_dir, model, data, rows):
 
 def test_clean_images_are_found_by_their_index(tmp_path, model, data):
     rows = [7, 3, 19, 0, 11]
-    stored, examples = make_set(tmp_path, model, data, rows)
+    stored, examples = write_set(tmp_path, model, data, rows)
     np.testing.assert_array_equal(
-        comparison.clean_images(data, stored, examples), data.test.images[rows]
+        clean_images(data, stored, examples), data.test.images[rows]
     )
 
 
 def test_measurements_are_what_evaluation_says(tmp_path, model, data):
-    stored, examples = make_set(tmp_path, model, data, list(range(12)))
+    stored, examples = write_set(tmp_path, model, data, list(range(12)))
     attack = attacks.make_attack("pgd", eps=0.1, nb_iter=3, rand_init=True)
     measurements = plan(data, sets=[stored], chosen=[("0.1", attack)], seed=3)
     expected = [
@@ -264,10 +277,150 @@ def test_a_set_that_holds_the_white_box_attack_spares_it(
 ):
     attack = attacks.make_attack("fgsm")
     same = {
-        "params": comparison.json_hyper(attack),
+        "params": attack_facts.json_hyper(attack),
         "labels": "true",
         "num_examples": 10,
         **differing,
     }
     planned = plan(data, sets=[adv_set(**same)], chosen=[("8/255", attack)])
     assert sum(m.attack is not None for m in planned) == attacked_anew
+
+
+# === From Python ===
+
+
+def test_compare_measures_models_in_memory_and_on_disk_once(tmp_path, model, data):
+    keras.utils.set_random_seed(5)
+    other = keras.models.clone_model(model)
+    other.save(tmp_path / "other.keras")
+    models = {"a": model, "b": tmp_path / "other.keras"}
+    chosen = ["fgsm", ("0.1", attacks.make_attack("pgd", eps=0.1, nb_iter=2))]
+    settings = dict(output_dir=tmp_path, batch_size=8, num_examples=10)
+
+    def compared(**changed):
+        said = []
+        arguments = {**settings, **changed, "say": said.append}
+        return compare(models, data, chosen, **arguments), said
+
+    first, said = compared(note="shapes", command="x")
+    assert said[0] == "6 measurements to take, 4 of them white-box attacks."
+    assert "at most" in said[1] and "at most" in said[2] and "kept" in said[3]
+    stored, per_example = results.load_results(tmp_path / "report")
+    assert stored["records"] == first.results["records"]
+    assert set(per_example) == set(first.per_example)
+    assert first.files["html"] == tmp_path / "report" / "report.html"
+    shown = [
+        (r["target"], r["attack"], r["title"], r["eps_text"], r["goal"], r["access"])
+        for r in stored["records"][:3]
+    ]
+    assert shown == [
+        ("a", "clean", None, None, None, None),
+        ("a", "fgsm", "FGSM", "8/255", "fixed-eps", "gradients"),
+        ("a", "pgd", "PGD", "0.1", "fixed-eps", "gradients"),
+    ]
+    assert stored["dataset"]["note"] == "shapes" and stored["commands"] == ["x"]
+    assert stored["models"]["b"]["weights_sha256"] == runs.weights_sha256(models["b"])
+    expected, _ = evaluation.under_attack(
+        other, attacks.make_attack("fgsm"), data.test.take(10), 8
+    )
+    (record,) = (
+        r for r in stored["records"] if (r["target"], r["attack"]) == ("b", "fgsm")
+    )
+    assert record["correct"] == expected["correct"]
+    again, said = compared(report_dir=tmp_path / "again")
+    assert said == ["Everything is measured already."]
+    assert again.results["records"] == first.results["records"]
+    models["a"] = keras.models.clone_model(model)
+    models["a"].set_weights([w + 1 for w in model.get_weights()])
+    _, said = compared()
+    assert said[0] == "3 measurements to take, 2 of them white-box attacks."
+
+
+def test_nothing_to_compare(tmp_path, model, data):
+    with pytest.raises(ValueError, match="`models` is empty"):
+        compare({}, data, output_dir=tmp_path)
+    training = make_set(model, "fgsm", data, output_dir=tmp_path, split="train")
+    with pytest.raises(ValueError, match="`sets` takes sets of shapes's test images"):
+        compare({"a": model}, data, sets=[training], output_dir=tmp_path)
+
+
+def test_make_set_crafts_resumes_and_recognises(tmp_path, model, data):
+    attack = attacks.make_attack("fgsm", eps=0.1)
+    settings = dict(output_dir=tmp_path, batch_size=8, num_examples=18)
+    said = []
+
+    def made(**changed):
+        arguments = {**settings, **changed, "say": said.append}
+        return make_set(model, attack, data, **arguments)
+
+    whole = made(name="whole")
+    assert said[0].startswith("Crafting whole: 18 images, at most 1 forward and 1 ")
+    assert f"{whole.directory}: 18 images, " in said[1]
+    assert whole.config["title"] == "FGSM" and whole.config["forwards"] == 1
+    request = whole.config["request"]
+    assert (request["goal"], request["access"]) == ("fixed-eps", "gradients")
+    assert (request["eps_text"], request["labels"]) == ("0.1", "true")
+    arrays = adversarial_sets.read_arrays(whole)
+    expected = craft(model, attack, *first_of(data, 18), batch_size=8)
+    for name in set(arrays) & set(expected):
+        np.testing.assert_array_equal(arrays[name], expected[name])
+    assert made(name="whole").config == whole.config
+    assert said[-1] == f"{whole.directory} is finished: nothing to do."
+    with pytest.raises(FileExistsError, match="seed 0, now 1.*`name`.*`overwrite`"):
+        made(name="whole", seed=1)
+    # Two workers, one after the other, make the same bytes.
+    assert made(name="parts", shard=(0, 2)) is None
+    assert said[-1].endswith("others' are missing.")
+    parts = made(name="parts", shard=(1, 2))
+    assert parts.config["forwards"] is None
+    for shard in whole.directory.glob("*.tfrecord-*"):
+        other = parts.directory / shard.name.replace("whole", "parts")
+        assert other.read_bytes() == shard.read_bytes()
+    default = make_set(model, "fgsm", data, target=2, **settings, say=said.append)
+    assert default.name == f"{model.name}-fgsm-targeted-test"
+    assert default.config["request"]["target"] == "2"
+    with pytest.raises(ValueError, match="`target` must be .* Received: target=4"):
+        made(name="far", target=4)
+
+
+def first_of(data, n):
+    split = data.test.take(n)
+    return split.images, split.labels, split.index
+
+
+def test_a_set_of_a_model_is_its_white_box_attack(tmp_path, model, data):
+    adv = make_set(
+        model, "fgsm", data, output_dir=tmp_path, num_examples=10, batch_size=8
+    )
+    compared = compare(
+        {"a": model},
+        data,
+        ["fgsm"],
+        [adv],
+        output_dir=tmp_path,
+        num_examples=10,
+        batch_size=8,
+    )
+    records = compared.results["records"]
+    assert [(r["attack"], r["setting"], r["adv_set"]) for r in records] == [
+        ("clean", "clean", None),
+        ("fgsm", "white-box", adv.name),
+    ]
+    assert records[1]["title"] == "FGSM" and records[1]["access"] == "gradients"
+
+
+def test_a_model_whose_architecture_is_unknown_is_never_taken_for_another():
+    class Opaque(keras.Model):
+        def __init__(self, size):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, images):
+            return self.dense(images)
+
+    opaque = Opaque(3)
+    opaque(np.ones((1, 3), np.float32))
+    digests = {comparison.model_sha256(opaque) for _ in range(2)}
+    assert len(digests) == 2
+    plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    assert comparison.model_sha256(plain) == comparison.model_sha256(plain)

@@ -297,7 +297,7 @@ EXPORT = [
     (
         "other results",
         ["--run=small_resnet", "--report_dir={models}/report"],
-        ["format 2", "Received: 0", "bin/report"],
+        ["format 3", "Received: 0", "bin/report"],
     ),
 ]
 CASES = {"train": TRAIN, "make_adv": MAKE_ADV, "report": REPORT, "export": EXPORT}

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import evaluate as evaluation
+from tf_advdefense.evaluation.statistics import wilson
+from tf_advdefense.images import as_float
 
 NORMS = ("l0", "l1", "l2", "linf")
 
@@ -37,7 +39,7 @@ def split(model):
 
 
 def logits(model, images):
-    return np.asarray(model(engine.as_float(images), training=False))
+    return np.asarray(model(as_float(images), training=False))
 
 
 # === Counts ===
@@ -54,7 +56,7 @@ def test_a_measurement_by_hand():
     assert fields["correct"] == 1
     assert fields["fooled"] == 3
     assert fields["accuracy"] == 1 / 6
-    assert fields["interval"] == list(evaluation.wilson(1, 6))
+    assert fields["interval"] == list(wilson(1, 6))
     for norm, scale in zip(NORMS, (1, 2, 3, 4)):  # Images 1, 2 and 4.
         assert fields[f"mean_{norm}"] == pytest.approx(scale * 7 / 3)
         assert fields[f"median_{norm}"] == pytest.approx(scale * 2)
@@ -93,7 +95,7 @@ def test_clean_images_have_no_distances():
     ],
 )  # The last: Newcombe (1998), table I.
 def test_wilson_against_published_values(correct, total, low, high):
-    assert evaluation.wilson(correct, total) == pytest.approx((low, high), abs=6e-5)
+    assert wilson(correct, total) == pytest.approx((low, high), abs=6e-5)
 
 
 # === Classes ===
@@ -147,7 +149,7 @@ def test_clean_accuracy(model, split):
 def test_a_set_scores_as_the_attack_it_was_made_by(model, split, name, hyper):
     attack = make_attack(name, **hyper)
     live, live_arrays = evaluation.under_attack(model, attack, split, batch_size=16)
-    examples = engine.craft(
+    examples = craft(
         model, attack, split.images, split.labels, split.index, batch_size=16
     )
     stored, stored_arrays = evaluation.on_set(model, examples, split.images, 16)
@@ -174,7 +176,7 @@ def test_another_model_is_judged_on_its_own_clean_images(model, split):
     """Transfer: correct is what the *target* gets right clean and attacked."""
     keras.utils.set_random_seed(9)
     other = keras.models.clone_model(model)
-    examples = engine.craft(
+    examples = craft(
         model,
         make_attack("fgsm", eps=0.05),
         split.images,

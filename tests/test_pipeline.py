@@ -12,8 +12,9 @@ from tf_advdefense import datasets
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import runs
 from tf_advdefense.evaluation import evaluate as evaluation
-from tf_advdefense.evaluation import measurements as comparison
 from tf_advdefense.evaluation import records as results
+from tf_advdefense.evaluation.measurements import clean_images
+from tf_advdefense.evaluation.statistics import wilson
 
 RUNS = [
     "interrupted",
@@ -196,7 +197,7 @@ def test_predictions_and_success_are_the_models(path, digits):
     stored = adversarial_sets.load_set(path.outputs, "small_resnet-cw-test")
     arrays = adversarial_sets.read_arrays(stored)
     model = runs.load_model(runs.load_run(path.outputs, "small_resnet").model_path)
-    clean = comparison.clean_images(digits, stored, arrays)
+    clean = clean_images(digits, stored, arrays)
     np.testing.assert_array_equal(arrays["clean_index"], digits.test.index[:64])
     for images, key in ((clean, "clean_prediction"), (arrays["image"], "prediction")):
         classes = evaluation.classify(model, images, 16)
@@ -238,7 +239,7 @@ def test_targeted_sets_move_towards_their_class(path, digits):
     assert stored.config["request"]["target"] == "3"
     model = runs.load_model(runs.load_run(path.outputs, "small_resnet").model_path)
     arrays = adversarial_sets.read_arrays(stored)
-    clean = comparison.clean_images(digits, stored, arrays) / np.float32(255)
+    clean = clean_images(digits, stored, arrays) / np.float32(255)
     log_probabilities = [
         tf.nn.log_softmax(model(images, training=False))[:, 3].numpy().mean()
         for images in (clean, arrays["image"])
@@ -317,7 +318,7 @@ def test_every_number_follows_from_the_examples(path):
         fooled = clean_ok & ~ok
         assert record["fooled"] == fooled.sum()
         assert record["accuracy"] == ok.mean()
-        assert record["interval"] == list(results.wilson(ok.sum(), len(ok)))
+        assert record["interval"] == list(wilson(ok.sum(), len(ok)))
         if record["mean_l2"] is not None:
             l2 = per_example[f"{key}/l2"][fooled]
             assert record["mean_l2"] == pytest.approx(l2.mean(), rel=1e-5)

@@ -11,14 +11,12 @@ import sys
 import numpy as np
 import pytest
 
-from tf_advdefense.evaluation import records as results_format
 from tf_advdefense.evaluation import statistics
 from tf_advdefense.reporting import document
 from tf_advdefense.reporting import figures
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import grids
 from tf_advdefense.reporting import markdown
-from tf_advdefense.reporting import overview
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import render_tables
 from tf_advdefense.reporting import summary
@@ -68,7 +66,7 @@ class Store:
         strength=0.0,
         n=512,
         norm=None,
-        kind=None,
+        goal=None,
         eps_text=None,
         params=None,
         adv_set=None,
@@ -77,7 +75,7 @@ class Store:
         clean_ok = luck < _CLEAN[target]
         defended = setting == "transfer" or target == "resnet50-adversarial"
         held = 1 - min(strength, 1) * (1 - _TOUGHNESS[target] * defended)
-        held *= kind != "minimal-norm" or setting == "transfer"
+        held *= goal != "minimal-norm" or setting == "transfer"
         ok = clean_ok & (self.random.random(n) < held)
         l2 = np.where(clean_ok, self.random.gamma(4, _TOUGHNESS[target] / 8, n), 0)
         self.add(
@@ -86,7 +84,7 @@ class Store:
             source,
             setting,
             norm,
-            kind,
+            goal,
             eps_text,
             params,
             adv_set,
@@ -102,7 +100,7 @@ class Store:
         source,
         setting,
         norm,
-        kind,
+        goal,
         eps_text,
         params,
         adv_set,
@@ -127,7 +125,7 @@ class Store:
                 "attack": attack,
                 "setting": setting,
                 "norm": norm,
-                "kind": kind,
+                "goal": goal,
                 "eps": fraction(eps_text) if eps_text else None,
                 "eps_text": eps_text,
                 "params": params or {},
@@ -153,12 +151,12 @@ def fraction(text):
 
 
 CW = {
-    "kind": "minimal-norm",
+    "goal": "minimal-norm",
     "norm": "2",
     "params": {"binary_search_steps": 5, "max_iterations": 200},
 }
 SPARSE = {
-    "kind": "fixed-eps",
+    "goal": "fixed-eps",
     "norm": "1",
     "eps_text": "10",
     "params": {"nb_iter": 20, "grad_sparsity": 99},
@@ -182,7 +180,7 @@ def synthetic_results(seed=0):
                 source=target,
                 setting="white-box",
                 norm="inf",
-                kind="fixed-eps",
+                goal="fixed-eps",
                 eps_text=text,
                 n=1000,
                 strength=fraction(text) * 28,
@@ -210,7 +208,7 @@ def _attack_from_set(store, source, target, setting):
             "fgsm",
             strength=strength,
             norm="inf",
-            kind="fixed-eps",
+            goal="fixed-eps",
             eps_text=text,
             adv_set=f"{source}-fgsm-eps{text}-test",
             **common,
@@ -316,11 +314,11 @@ def sections(results, per_example=None, examples=()):
     ],
 )
 def test_wilson(correct, total, low, high):
-    assert results_format.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
+    assert statistics.wilson(correct, total) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_wilson_of_nothing_excludes_nothing():
-    assert results_format.wilson(0, 0) == (0.0, 1.0)
+    assert statistics.wilson(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -457,6 +455,47 @@ def test_distances_of_the_minimal_norm_attack(data):
         )
 
 
+def decision_based_results():
+    """Two models under PGD, and under HopSkipJump, which no network resists."""
+    store = Store()
+    n = np.arange(100)
+    for target, right in (("resnet50", 20), ("resnet50-ensemble", 60)):
+        store.measure(target, "clean", setting="clean", n=100)
+        live = (target, "white-box", "inf")
+        for attack, goal, eps_text, correct in (
+            ("pgd", "fixed-eps", "8/255", right),
+            ("hop_skip_jump", "minimal-norm", None, right // 10),
+        ):
+            arrays = n >= 0, n < correct, np.ones(100, np.float32)
+            store.add(target, attack, *live, goal, eps_text, {}, None, *arrays)
+        store.records[-1] |= {"access": "decisions", "mean_linf": right / 100}
+    return _complete(store.records), store.per_example
+
+
+def test_an_attack_by_decisions_has_a_distance_and_no_comparable_accuracy():
+    results, per_example = decision_based_results()
+    protocol = protocol_of(results, None)
+    rows = tables.distance_table(results, protocol).rows
+    assert [[c.text for c in row[:4]] for row in rows] == [
+        ["`resnet50`", "HopSkipJump", "98.0", "0.200"],
+        ["`resnet50-ensemble`", "HopSkipJump", "94.0", "0.600"],
+    ]
+    said = " ".join(summary.sentences(results, per_example))
+    assert "gains over `resnet50` on 1 of 1 attack, best under PGD (ε = 8/255)" in said
+    assert "White-box HopSkipJump fools at least 94.0 %" in said
+    # Of one bounded attack there is no worst case.
+    assert "Overview" not in sections(results, per_example)
+
+
+def test_a_record_names_its_attack():
+    results, per_example = decision_based_results()
+    for record in results["records"]:
+        record["title"] = {"pgd": "Madry's attack"}.get(record["attack"])
+    text = markdown.render("", build_sections(results, per_example))
+    assert "Madry's attack (ε = 8/255)" in text and "HopSkipJump" in text
+    assert "PGD" not in text.split("Definitions")[0]
+
+
 def test_csv_has_every_record_at_full_precision(data, written):
     results, per_example = data
     rows = list(csv.DictReader(io.StringIO(written["csv"].read_text())))
@@ -526,7 +565,7 @@ def test_budgets_that_differ_in_one_parameter_are_two_columns():
                 source=target,
                 setting="white-box",
                 norm="inf",
-                kind="fixed-eps",
+                goal="fixed-eps",
                 eps_text="8/255",
                 params={"nb_iter": steps},
             )
@@ -680,8 +719,8 @@ def test_the_worst_case_joins_on_the_images_of_all():
         "b/index": np.array([3, 5, 9]),
         "b/ok": np.array([True, True, True]),
     }
-    assert overview.worst_case(arrays, ["a", "b"]).tolist() == [False, True]
-    assert overview.worst_case(arrays, ["a", "c"]) is None
+    assert statistics.worst_case(arrays, ["a", "b"]).tolist() == [False, True]
+    assert statistics.worst_case(arrays, ["a", "c"]) is None
 
 
 def test_the_overview_shows_the_radius_nearest_8_255(data):
@@ -831,7 +870,7 @@ def test_summary_prefers_a_source_that_nobody_trained_on(trained_on, told):
                 source=source,
                 setting="transfer",
                 norm="inf",
-                kind="fixed-eps",
+                goal="fixed-eps",
                 eps_text="8/255",
                 adv_set=f"{source}-fgsm",
             )

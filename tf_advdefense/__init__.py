@@ -54,7 +54,7 @@ _PUBLIC = {
     "load_dataset": "datasets",
     "AdversarialTrainer": "training.trainer",
     "train_run": "training.run",
-    "make_set": "artifacts.make_set",
+    "make_set": "evaluation.crafted_sets",
     "compare": "evaluation.compare",
 }
 __all__ = [*_PUBLIC, "__version__"]

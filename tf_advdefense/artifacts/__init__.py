@@ -10,8 +10,8 @@
 `saved_model`         the model as a SavedModel, with its evaluation beside it
 `adversarial_sets`    `outputs/adv/NAME`: crafted images as a TFDS data set directory
 `adversarial_shards`  how one is written, to be resumed at any time
-`results`             what was measured, example by example
+`former_formats`      what former versions wrote, as today's would write it
 
-Nothing is imported here: `files` and `results` do without TensorFlow, and so does
-whoever only reads results.
+Nothing is imported here: `files` does without TensorFlow, and so does whoever only
+reads results (`evaluation.records`).
 """

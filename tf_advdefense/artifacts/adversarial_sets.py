@@ -16,12 +16,14 @@ import dataclasses
 import fractions
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.images import NORMS
 
 CLASSES = ("label", "clean_prediction", "prediction")
@@ -35,23 +37,29 @@ class AdversarialSet:
 
     name: str
     directory: pathlib.Path
-    config: dict
+    config: dict[str, Any]
 
 
 # === Names ===
 
 
-def set_directory(output_dir, name):
+def set_directory(output_dir: files.Path, name: str) -> pathlib.Path:
     """Returns where the set `name` lies or will lie."""
     return files.named(pathlib.Path(output_dir) / "adv", name)
 
 
-def list_sets(output_dir):
+def list_sets(output_dir: files.Path) -> list[str]:
     """Returns the sorted names of the finished sets."""
     return files.finished_names(pathlib.Path(output_dir) / "adv")
 
 
-def set_name(source, attack, eps, default_eps, split):
+def set_name(
+    source: str,
+    attack: str,
+    eps: str | float | None,
+    default_eps: float | None,
+    split: str,
+) -> str:
     """Returns "resnet50-fgsm-test", or "resnet50-fgsm-eps8_255-test".
 
     `eps` is the user's text or None; it is named where it is not `default_eps`.
@@ -65,7 +73,7 @@ def set_name(source, attack, eps, default_eps, split):
 # === Reading ===
 
 
-def load_set(output_dir, name, verify=True):
+def load_set(output_dir: files.Path, name: str, verify: bool = True) -> AdversarialSet:
     """Returns the finished set `name`; `verify` compares every file's SHA-256.
 
     Raises:
@@ -73,15 +81,14 @@ def load_set(output_dir, name, verify=True):
         ValueError: a file is missing or is not the one that was written.
     """
     directory = set_directory(output_dir, name)
-    config = files.load_config(
-        directory, kind="adversarial set", command="bin/make_adv --attack=..."
-    )
+    config = files.load_config(directory, kind="adversarial set", function="make_set")
+    config["request"] = without_kind(config["request"])
     if verify:
         _verify(directory, config["files"])
     return AdversarialSet(name, directory, config)
 
 
-def read_arrays(adv):
+def read_arrays(adv: AdversarialSet) -> dict[str, np.ndarray]:
     """Returns {feature: array} of a whole set in stored order; images float32."""
     builder = tfds.builder_from_directory(adv.directory)
     in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
@@ -91,7 +98,9 @@ def read_arrays(adv):
     return {key: np.concatenate([b[key] for b in batches]) for key in FEATURES}
 
 
-def stream(adv, *, seed, epoch, among=None):
+def stream(
+    adv: AdversarialSet, *, seed: int, epoch: int, among: np.ndarray | None = None
+) -> tf.data.Dataset:
     """Yields a set's examples for training, reshuffled and repeated without end.
 
     Shards come in random order and their examples are shuffled 4096 at a time, so
@@ -111,10 +120,10 @@ def stream(adv, *, seed, epoch, among=None):
     paths = tf.constant([str(path) for path in split.filepaths])
     keys = tf.random.experimental.stateless_fold_in([seed, 0], epoch)
 
-    def one_pass(index):
+    def one_pass(index: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.experimental.stateless_fold_in(keys, index)
 
-        def shuffled(values):
+        def shuffled(values: tf.Tensor) -> tf.Tensor:
             return tf.random.experimental.stateless_shuffle(values, key)
 
         shards = tf.data.Dataset.from_tensor_slices(shuffled(paths))
@@ -122,7 +131,7 @@ def stream(adv, *, seed, epoch, among=None):
         # `Dataset.shuffle` would draw from the global seed, too.
         return records.batch(_WINDOW).map(shuffled).unbatch()
 
-    def example(record):
+    def example(record: tf.Tensor) -> dict[str, tf.Tensor]:
         features = builder.info.features.deserialize_example(record)
         features = _with_float_images(features)
         return {key: features[key] for key in ("image", "label", "clean_index")}
@@ -138,7 +147,7 @@ def stream(adv, *, seed, epoch, among=None):
     )
 
 
-def check_covers(adv, among):
+def check_covers(adv: AdversarialSet, among: np.ndarray) -> None:
     """Raises ValueError where a set holds no example of the images `among`.
 
     Args:
@@ -150,28 +159,28 @@ def check_covers(adv, among):
         raise ValueError(
             "Adversarial copies are used of the training images only. Received: "
             f"'{adv.name}', which holds none of the {len(among)} images of "
-            "--train_examples. Use more, or craft a set of them."
+            "`train_examples`. Use more, or craft a set of them."
         )
 
 
 # === Parts ===
 
 
-def _number(eps):
+def _number(eps: str | float | None) -> float | None:
     return None if eps is None else float(fractions.Fraction(eps))
 
 
-def _verify(directory, digests):
+def _verify(directory: pathlib.Path, digests: dict[str, str]) -> None:
     for name, digest in digests.items():
         path = directory / name
         if not path.is_file() or files.sha256(path) != digest:
             raise ValueError(
                 f"The adversarial set {directory} is corrupted: {name} is not the file "
-                "that was written. Make the set again with --overwrite."
+                "that was written. Make the set again with `overwrite`."
             )
 
 
-def _with_float_images(examples):
+def _with_float_images(examples: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     image = examples["image"]
     if image.dtype == tf.uint8:
         image = tf.cast(image, tf.float32) / 255.0

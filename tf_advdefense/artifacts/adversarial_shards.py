@@ -10,8 +10,10 @@ size, so that a resumed or distributed command does the same arithmetic, and byt
 byte writes the same files, as an undisturbed one.
 """
 
+from collections.abc import Sequence
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,9 +27,10 @@ from tf_advdefense.images import as_float
 from tf_advdefense.images import as_grey_levels
 
 STORES = ("float32", "uint8")
+Examples = dict[str, np.ndarray]
 
 
-def shard_ranges(num_examples, batch_size):
+def shard_ranges(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
     """Returns [(start, stop), ...], cut at multiples of `batch_size`.
 
     A shard holds one batch in sets of up to 4096 examples and eight in larger ones:
@@ -38,12 +41,14 @@ def shard_ranges(num_examples, batch_size):
     return [(start, min(start + size, num_examples)) for start in starts]
 
 
-def shard_complete(directory, name, split, i, n):
+def shard_complete(
+    directory: files.Path, name: str, split: str, i: int, n: int
+) -> bool:
     """Tells whether shard `i` of `n` is there; shards are whole or absent."""
     return _shard_path(directory, name, split, i, n).exists()
 
 
-def as_stored(images, store):
+def as_stored(images: np.ndarray, store: str) -> np.ndarray:
     """Returns float32 images as they will be read back from `store`.
 
     A uint8 store rounds to grey levels, which can undo a small perturbation: judge
@@ -54,7 +59,15 @@ def as_stored(images, store):
     return as_float(as_grey_levels(images))
 
 
-def write_shard(directory, name, split, i, n, examples, store="float32"):
+def write_shard(
+    directory: files.Path,
+    name: str,
+    split: str,
+    i: int,
+    n: int,
+    examples: Examples,
+    store: str = "float32",
+) -> None:
     """Writes shard `i` of `n`, whole or not at all.
 
     Args:
@@ -82,7 +95,16 @@ def write_shard(directory, name, split, i, n, examples, store="float32"):
             writer.write(_serialize(features, dict(zip(FEATURES, row))))
 
 
-def finish_set(directory, name, split, n, class_names, image_shape, store, config):
+def finish_set(
+    directory: files.Path,
+    name: str,
+    split: str,
+    n: int,
+    class_names: Sequence[str],
+    image_shape: Sequence[int],
+    store: str,
+    config: dict[str, Any],
+) -> dict[str, Any]:
     """Completes the set: TFDS metadata, then `config.json`; returns the latter.
 
     Args:
@@ -105,7 +127,7 @@ def finish_set(directory, name, split, n, class_names, image_shape, store, confi
     if missing:
         raise ValueError(
             f"{directory} lacks {len(missing)} of {n} shards, first {missing[0]}. "
-            "Craft them with --resume."
+            "Craft them with `resume`."
         )
     shards = [_read_scalars(path) for path in paths]
     _write_metadata(paths, split, class_names, image_shape, store, shards)
@@ -127,14 +149,18 @@ def finish_set(directory, name, split, n, class_names, image_shape, store, confi
 # === Parts ===
 
 
-def _shard_path(directory, name, split, i, n):
+def _shard_path(
+    directory: files.Path, name: str, split: str, i: int, n: int
+) -> pathlib.Path:
     # TFDS parses NAME-SPLIT.tfrecord-XXXXX-of-YYYYY, NAME beginning with a letter.
     stem = re.sub(r"\W", "_", name if name[0].isalpha() else f"adv_{name}")
     file_name = f"{stem}-{split}.tfrecord-{i:05}-of-{n:05}"
     return pathlib.Path(directory) / file_name
 
 
-def _features(image_shape, store, label):
+def _features(
+    image_shape: Sequence[int], store: str, label: Any
+) -> tfds.features.FeaturesDict:
     """Returns the TFDS features; `label` is the feature of the three class indices."""
     image = (
         tfds.features.Image(shape=image_shape, encoding_format="png")
@@ -149,7 +175,7 @@ def _features(image_shape, store, label):
     )
 
 
-def _check_examples(examples):
+def _check_examples(examples: Examples) -> None:
     if set(examples) != set(FEATURES):
         raise ValueError(
             f"An example has the features {sorted(FEATURES)}. Received: "
@@ -163,13 +189,13 @@ def _check_examples(examples):
         )
 
 
-def _serialize(features, example):
+def _serialize(features: tfds.features.FeaturesDict, example: dict[str, Any]) -> bytes:
     # A protocol buffer's map has no order of its own; equal examples need equal bytes.
     message = tf.train.Example.FromString(features.serialize_example(example))
     return message.SerializeToString(deterministic=True)
 
 
-def _read_scalars(path):
+def _read_scalars(path: pathlib.Path) -> Examples:
     """Returns {name: [n]} of a shard's classes and norms."""
     records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
     whole = tf.io.FixedLenFeature([], tf.int64)
@@ -178,7 +204,7 @@ def _read_scalars(path):
     return {k: v.numpy() for k, v in tf.io.parse_example(records, spec).items()}
 
 
-def _success(scalars):
+def _success(scalars: Examples) -> dict[str, Any]:
     """The rate among the correctly classified, and the mean norms that it took."""
     label, before, after = (scalars[key] for key in CLASSES)
     correct = before == label
@@ -192,7 +218,14 @@ def _success(scalars):
     }
 
 
-def _write_metadata(paths, split, class_names, image_shape, store, shards):
+def _write_metadata(
+    paths: Sequence[pathlib.Path],
+    split: str,
+    class_names: Sequence[str],
+    image_shape: Sequence[int],
+    store: str,
+    shards: Sequence[Examples],
+) -> None:
     info = tfds.core.SplitInfo(
         name=split,
         shard_lengths=[len(shard["label"]) for shard in shards],
@@ -207,7 +240,7 @@ def _write_metadata(paths, split, class_names, image_shape, store, shards):
     )
 
 
-def _digests(directory):
+def _digests(directory: pathlib.Path) -> dict[str, str]:
     paths = sorted(p for p in directory.iterdir() if p.is_file())
     skipped = (files.CONFIG, files.TEMPORARY)
     return {p.name: files.sha256(p) for p in paths if not p.name.startswith(skipped)}

@@ -11,6 +11,8 @@ without it is unfinished. Temporary files begin with `.tmp-`; no reader looks at
 them, and `finish` removes those that killed processes left.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import hashlib
 import json
@@ -19,7 +21,9 @@ import pathlib
 import re
 import secrets
 import shutil
+from typing import Any
 
+Path = str | os.PathLike[str]
 REQUEST = "request.json"
 CONFIG = "config.json"
 TEMPORARY = ".tmp-"
@@ -29,7 +33,9 @@ TEMPORARY = ".tmp-"
 
 
 @contextlib.contextmanager
-def replacing(path, is_ours=None):
+def replacing(
+    path: Path, is_ours: Callable[[pathlib.Path], bool] | None = None
+) -> Iterator[pathlib.Path]:
     """Yields a path beside `path` to write to; then it takes the place of `path`.
 
     What is written, a file or a directory, is flushed to the disk before it is
@@ -62,18 +68,18 @@ def replacing(path, is_ours=None):
         _delete(temporary)
 
 
-def write_bytes(path, data):
+def write_bytes(path: Path, data: bytes) -> None:
     """Writes `data` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
-def write_json(path, value):
+def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON; NumPy numbers and arrays, and paths, are accepted."""
     write_bytes(path, (_to_json(value) + "\n").encode())
 
 
-def read_json(path):
+def read_json(path: Path) -> Any:
     """Returns the value in a JSON file.
 
     Raises:
@@ -89,13 +95,13 @@ def read_json(path):
         ) from error
 
 
-def sha256(path):
+def sha256(path: Path) -> str:
     """Returns the hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def remove(directory):
+def remove(directory: Path) -> None:
     """Deletes a directory; its name is free at once, even if this is interrupted."""
     doomed = _temporary(pathlib.Path(directory))
     os.rename(directory, doomed)
@@ -105,17 +111,24 @@ def remove(directory):
 # === Directories ===
 
 
-def named(parent, name):
+def named(parent: Path, name: str) -> pathlib.Path:
     """Returns `parent/name`, where `name` is safe as the name of a directory."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(
             "A name begins with a letter or digit and holds only letters, digits, "
-            f"'.', '_' and '-'. Received: {name!r}. Choose another --name."
+            f"'.', '_' and '-'. Received: {name!r}. Choose another `name`."
         )
     return pathlib.Path(parent) / name
 
 
-def claim(directory, request, *, resume=False, overwrite=False):
+def claim(
+    directory: Path,
+    request: dict[str, Any],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    convert: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> str:
     """Makes `directory` the one that holds the outcome of `request`.
 
     Args:
@@ -123,6 +136,7 @@ def claim(directory, request, *, resume=False, overwrite=False):
         request: dict of JSON values, every setting that changes the outcome.
         resume: continue an unfinished directory of the same request.
         overwrite: remove what a former command left there, and begin anew.
+        convert: from a request that a former version wrote to today's.
 
     Returns:
         "new" (created, holds `request.json`), "unfinished" (to be continued) or
@@ -135,7 +149,7 @@ def claim(directory, request, *, resume=False, overwrite=False):
     """
     if resume and overwrite:
         raise ValueError(
-            "--resume goes on with what is there, --overwrite deletes it. Received: "
+            "`resume` goes on with what is there, `overwrite` deletes it. Received: "
             "both. Leave one of them out."
         )
     directory = pathlib.Path(directory)
@@ -143,18 +157,18 @@ def claim(directory, request, *, resume=False, overwrite=False):
         remove(directory)
     if _create(directory, request):
         return "new"
-    _check_same(directory, json.loads(_to_json(request)))
+    _check_same(directory, json.loads(_to_json(request)), convert or dict)
     if (directory / CONFIG).exists():
         return "finished"
     if resume:
         return "unfinished"
     raise FileExistsError(
-        f"{directory} is unfinished. Continue it with --resume or start again with "
-        "--overwrite."
+        f"{directory} is unfinished. Continue it with `resume` or start again with "
+        "`overwrite`."
     )
 
 
-def finish(directory, config):
+def finish(directory: Path, config: dict[str, Any]) -> None:
     """Writes `config.json`, the request included: the directory is finished.
 
     Everything else in it is flushed to the disk before.
@@ -170,18 +184,18 @@ def finish(directory, config):
     write_json(directory / CONFIG, {**config, "request": request})
 
 
-def finished_names(parent):
+def finished_names(parent: Path) -> list[str]:
     """Returns the sorted names of the finished directories in `parent`."""
     return sorted(path.parent.name for path in pathlib.Path(parent).glob(f"*/{CONFIG}"))
 
 
-def load_config(directory, *, kind, command):
+def load_config(directory: Path, *, kind: str, function: str) -> dict[str, Any]:
     """Returns `config.json` of a finished directory.
 
     Args:
         directory: path.
         kind: what it holds, for the messages: "run".
-        command: how to make one, for the messages: "bin/train --model=...".
+        function: that makes one, for the messages: "train_run".
 
     Raises:
         FileNotFoundError: it is missing (the message lists the finished ones) or
@@ -193,31 +207,31 @@ def load_config(directory, *, kind, command):
     where = f"{kind} {directory.name!r} in {directory.parent}"
     if (directory / REQUEST).exists():
         raise FileNotFoundError(
-            f"The {where} is unfinished. Continue it: repeat its {command.split()[0]} "
-            "command with --resume."
+            f"The {where} is unfinished. Continue it: repeat its `{function}` with "
+            "`resume`."
         )
     known = ", ".join(finished_names(directory.parent)) or "none"
     raise FileNotFoundError(
-        f"No finished {where}. Known: {known}. Make it with {command}"
+        f"No finished {where}. Known: {known}. Make it with `{function}`."
     )
 
 
 # === Parts ===
 
 
-def _temporary(path):
+def _temporary(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
 
 
-def _to_json(value):
+def _to_json(value: Any) -> str:
     return json.dumps(value, indent=2, default=_plain)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
 
 
-def _create(directory, request):
+def _create(directory: pathlib.Path, request: dict[str, Any]) -> bool:
     """Makes the directory with its request in one step; False if it is taken."""
     if directory.is_dir() and any(directory.iterdir()):
         return False
@@ -233,23 +247,28 @@ def _create(directory, request):
     return True
 
 
-def _check_same(directory, request):
+def _check_same(
+    directory: pathlib.Path,
+    request: dict[str, Any],
+    convert: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
     if not (directory / REQUEST).exists():
         raise FileExistsError(
-            f"{directory} exists and holds other files. Choose another --name, or "
+            f"{directory} exists and holds other files. Choose another `name`, or "
             "move them away."
         )
-    there, here = (dict(_leaves(r)) for r in (read_json(directory / REQUEST), request))
+    former = convert(read_json(directory / REQUEST))
+    there, here = (dict(_leaves(each)) for each in (former, request))
     differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
     if differing:
         pairs = (f"{k} {there.get(k)!r}, now {here.get(k)!r}" for k in differing)
         raise FileExistsError(
             f"{directory} was made with other settings: {'; '.join(pairs)}. Choose "
-            "another --name or replace it with --overwrite."
+            "another `name` or replace it with `overwrite`."
         )
 
 
-def _leaves(value, prefix=""):
+def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields ("params.eps", 0.3) and the like from nested dictionaries."""
     for key, item in value.items():
         if isinstance(item, dict) and item:
@@ -258,14 +277,14 @@ def _leaves(value, prefix=""):
             yield prefix + key, item
 
 
-def _sync_tree(path):
+def _sync_tree(path: pathlib.Path) -> None:
     if path.is_dir():
         for child in path.iterdir():
             _sync_tree(child)
     _sync(path)
 
 
-def _sync(path):
+def _sync(path: pathlib.Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -273,7 +292,7 @@ def _sync(path):
         os.close(descriptor)
 
 
-def _delete(path):
+def _delete(path: pathlib.Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:

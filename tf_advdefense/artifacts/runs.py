@@ -16,6 +16,7 @@ import pathlib
 import platform
 import re
 import subprocess
+from typing import Any
 
 import keras
 
@@ -32,19 +33,19 @@ class Run:
 
     name: str
     directory: pathlib.Path
-    config: dict
+    config: dict[str, Any]
 
     @property
-    def model_path(self):
+    def model_path(self) -> pathlib.Path:
         return self.directory / "model.keras"
 
     @property
-    def temperature(self):
+    def temperature(self) -> float:
         """The temperature that it was trained at; see `defenses.distillation`."""
         return self.config["request"].get("defense_args", {}).get("temperature", 1.0)
 
     @property
-    def defense(self):
+    def defense(self) -> str:
         """How it was defended, in words of the command line; "none" if it was not."""
         request = self.config["request"]
         named = [request["defense"]] * (request["defense"] != "none")
@@ -52,32 +53,31 @@ class Run:
         return " behind ".join(named) or "none"
 
 
-def run_directory(output_dir, name):
+def run_directory(output_dir: files.Path, name: str) -> pathlib.Path:
     """Returns where the run `name` lies or will lie."""
     return files.named(pathlib.Path(output_dir) / "runs", name)
 
 
-def list_runs(output_dir):
+def list_runs(output_dir: files.Path) -> list[str]:
     """Returns the sorted names of the finished runs."""
     return files.finished_names(pathlib.Path(output_dir) / "runs")
 
 
-def load_run(output_dir, name):
+def load_run(output_dir: files.Path, name: str) -> Run:
     """Returns the finished run `name`.
 
     Raises:
         FileNotFoundError: it is missing or unfinished; the message says what to do.
     """
     directory = run_directory(output_dir, name)
-    command = f"bin/train --model=... --name={name}"
-    config = files.load_config(directory, kind="run", command=command)
+    config = files.load_config(directory, kind="run", function="train_run")
     return Run(name, directory, config)
 
 
 # === Models ===
 
 
-def save_model(directory, model):
+def save_model(directory: files.Path, model: keras.Model) -> str:
     """Writes `directory/model.keras`; returns its SHA-256."""
     path = pathlib.Path(directory) / "model.keras"
     with files.replacing(path) as temporary:
@@ -85,7 +85,7 @@ def save_model(directory, model):
     return files.sha256(path)
 
 
-def load_model(path):
+def load_model(path: files.Path) -> keras.Model:
     """Returns the classifier at `path` as a `keras.Model` from images to logits.
 
     Args:
@@ -113,7 +113,7 @@ def load_model(path):
     return _load_keras(path)
 
 
-def weights_sha256(path):
+def weights_sha256(path: files.Path) -> str:
     """Returns the SHA-256 of a model: a file's, or that of all files of a directory.
 
     Of a directory every file's relative path and SHA-256 enter, in sorted order.
@@ -128,7 +128,7 @@ def weights_sha256(path):
     return digest.hexdigest()
 
 
-def _load_keras(path):
+def _load_keras(path: pathlib.Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras lets through whatever its parts raise.
@@ -147,7 +147,7 @@ def _load_keras(path):
         ) from error
 
 
-def _load_saved_model(path):
+def _load_saved_model(path: pathlib.Path) -> keras.Model:
     try:
         layer = keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")
     except Exception as error:  # TensorFlow has no common error for it either.
@@ -160,7 +160,9 @@ def _load_saved_model(path):
     return keras.Model(images, _logits(layer(images), path), name="saved_model")
 
 
-def _image_shape(layer, path):
+def _image_shape(
+    layer: keras.layers.Layer, path: pathlib.Path
+) -> tuple[int | None, ...]:
     """Returns the shape [None, H, W, C] that the endpoint takes."""
     function = layer.call_endpoint_fn
     # An endpoint of `keras.export` holds its concrete functions, any other is one.
@@ -175,7 +177,7 @@ def _image_shape(layer, path):
     return tuple(spec.shape)
 
 
-def _logits(outputs, path):
+def _logits(outputs: Any, path: pathlib.Path) -> Any:
     if not isinstance(outputs, dict):
         outputs = dict(enumerate(keras.tree.flatten(outputs)))
     if "logits" not in outputs and len(outputs) != 1:
@@ -187,14 +189,14 @@ def _logits(outputs, path):
     return outputs["logits"] if "logits" in outputs else next(iter(outputs.values()))
 
 
-def _first_line(text):
+def _first_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given."])[0]
 
 
 # === What made them ===
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Returns the versions of Python, this package and what its numbers rest on."""
     # CleverHans' own `__version__` hashes its files: metadata is right and fast.
     return {
@@ -204,7 +206,7 @@ def versions():
     }
 
 
-def git_commit(file=__file__):
+def git_commit(file: files.Path = __file__) -> str | None:
     """Returns the commit of the work tree that tracks `file`, or None.
 
     The suffix "-dirty" says that the tree had uncommitted changes.
@@ -216,7 +218,7 @@ def git_commit(file=__file__):
     return _git(folder, "describe", *everything)
 
 
-def _git(folder, *arguments):
+def _git(folder: str, *arguments: str) -> str | None:
     command = ["git", "-C", folder, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

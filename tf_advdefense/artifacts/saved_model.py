@@ -10,7 +10,9 @@ and elsewhere, where only TensorFlow is installed:
 Gradients flow through the signature, as long as the loaded object is referenced.
 """
 
+from collections.abc import Callable
 import pathlib
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,13 +24,17 @@ _PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
 _EVALUATION = "evaluation.json"
 
 
-def is_export(directory):
+def is_export(directory: files.Path) -> bool:
     """Whether a directory is an export of this package and holds nothing else."""
     held = {path.name for path in pathlib.Path(directory).iterdir()}
     return _EVALUATION in held and held <= {_EVALUATION, *_PARTS}
 
 
-def export_saved_model(model, directory, evaluation=None):
+def export_saved_model(
+    model: keras.Model,
+    directory: files.Path,
+    evaluation: dict[str, Any] | None = None,
+) -> None:
     """Writes `model` as a SavedModel, its evaluation beside it, whole or not at all.
 
     `serving_default` takes `images`, float32 [batch, height, width, channels] in
@@ -52,8 +58,8 @@ def export_saved_model(model, directory, evaluation=None):
         files.write_json(temporary / _EVALUATION, evaluation or {})
 
 
-def _endpoint(model):
-    def serve(images):
+def _endpoint(model: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         # A mixed-precision model computes in float16, but is served in float32.
         logits = tf.cast(model(images, training=False), tf.float32)
         return {

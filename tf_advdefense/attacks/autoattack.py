@@ -5,20 +5,17 @@
 
 Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max], eps is in
 their units. An image that a part fools is left alone by the parts after it; one that no
-part fools comes back as the last part leaves it. The function's attribute `sequence`
-gives the parts of its hyperparameters, from which `engine` runs them on ever smaller
-batches; called directly, every row stays in the batch.
+part fools comes back as the last part leaves it.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
-import tensorflow as tf
 
 from tf_advdefense.attacks.black_box.square import square
-from tf_advdefense.attacks.core.contract import contract
-from tf_advdefense.attacks.core.contract import defaults
-from tf_advdefense.attacks.core.stages import Stages
-from tf_advdefense.attacks.core.stages import run
-from tf_advdefense.attacks.core.stages import where
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.gradient.auto_pgd import apgd_ce
 from tf_advdefense.attacks.gradient.auto_pgd import apgd_dlr
 from tf_advdefense.attacks.gradient.auto_pgd import apgd_t
@@ -27,16 +24,7 @@ from tf_advdefense.attacks.minimal_norm.fab import fab_t
 _VERSIONS = ("standard", "plus", "rand")
 
 
-@contract(norms=(np.inf, 2, 1))
-def autoattack(
-    call,
-    *,
-    eps=8 / 255,
-    norm=np.inf,
-    version="standard",
-    n_iter=100,
-    n_queries=5000,
-):
+class Hyper(NamedTuple):
     """Croce and Hein 2020 (arXiv:2003.01690), section 6; L1: arXiv:2103.01208.
 
     "standard" is `apgd_ce`, `apgd_t` with 9 targets, `fab_t` with 9 targets, `square`;
@@ -49,69 +37,73 @@ def autoattack(
 
     Only the budgets as they are give numbers to compare with published ones.
 
-    Args:
+    Attributes:
+      eps: the radius.
+      norm: np.inf, 2 or 1.
+      version: "standard", "plus" or "rand".
       n_iter: iterations of a run of Auto-PGD and of FAB.
       n_queries: of Square.
     """
-    adv, fooled = call.x, tf.zeros_like(call.y, tf.bool)
-    for part, hyper in sequence(
-        {"eps": eps, "norm": norm, "version": version}
-        | {"n_iter": n_iter, "n_queries": n_queries}
-    ):
-        hyper = {**defaults(part), **hyper}
-        found, now_fooled = _run_part(part.stages, call, hyper, fooled)
-        adv, fooled = where(fooled, adv, found), fooled | now_fooled
-    return adv
+
+    eps: float = 8 / 255
+    norm: float = np.inf
+    version: str = "standard"
+    n_iter: int = 100
+    n_queries: int = 5000
 
 
-def _run_part(stages, call, hyper, fooled):
-    """A part's images, and which of them fool; those already fooled rest."""
-
-    def init(*inputs):
-        state = stages.init(*inputs)
-        return {**state, "done": state["done"] | fooled}
-
-    def finish(state, settings):
-        return stages.finish(state, settings), state["fooled"]
-
-    return run(Stages(init, stages.advance, finish), call, hyper)
-
-
-def sequence(hyper):
-    """The parts, in their order: pairs of a function and its hyperparameters."""
-    ball = {"eps": hyper["eps"], "norm": hyper["norm"]}
-    climb = {**ball, "n_iter": hyper["n_iter"]}
-    search = (square, {**ball, "n_queries": hyper["n_queries"]})
-    if hyper["version"] == "rand":
-        return [(apgd, {**climb, "eot_iter": 20}) for apgd in (apgd_ce, apgd_dlr)]
-    if hyper["version"] == "plus":
+def parts(hyper: Hyper) -> list[Attack]:
+    """The attacks, in their order."""
+    ball = {"eps": hyper.eps, "norm": hyper.norm}
+    climb = {**ball, "n_iter": hyper.n_iter}
+    search = square.replace(**ball, n_queries=hyper.n_queries)
+    if hyper.version == "rand":
+        return [each.replace(**climb, eot_iter=20) for each in (apgd_ce, apgd_dlr)]
+    if hyper.version == "plus":
         again = {**climb, "n_restarts": 5}
         return [
-            (apgd_ce, again),
-            (apgd_dlr, again),
+            apgd_ce.replace(**again),
+            apgd_dlr.replace(**again),
             search,
-            (apgd_t, climb),
-            (fab_t, again),
+            apgd_t.replace(**climb),
+            fab_t.replace(**again),
         ]
     first, second = {}, {}
-    if hyper["norm"] == 1:
+    if hyper.norm == 1:
         first = {"n_restarts": 5, "use_largereps": True}
         second = {"n_target_classes": 5, "use_largereps": True}
     return [
-        (apgd_ce, {**climb, **first}),
-        (apgd_t, {**climb, **second}),
-        (fab_t, climb),
+        apgd_ce.replace(**climb, **first),
+        apgd_t.replace(**climb, **second),
+        fab_t.replace(**climb),
         search,
     ]
 
 
-def _check(version, **hyper):
-    if version not in _VERSIONS:
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
+    """The sum of the parts'."""
+    each = [part.cost(image_shape, num_classes) for part in parts(hyper)]
+    return tuple(map(sum, zip(*each)))
+
+
+def check(hyper: Hyper) -> None:
+    """Refuses an unknown version."""
+    if hyper.version not in _VERSIONS:
         raise ValueError(
             f"`version` must be one of {', '.join(_VERSIONS)}. "
-            f"Received: version={version!r}."
+            f"Received: version={hyper.version!r}."
         )
 
 
-autoattack.sequence = sequence
-autoattack.check = _check
+autoattack = Attack(
+    name="autoattack",
+    title="AutoAttack",
+    paper="arXiv:2003.01690",
+    norms=(np.inf, 2, 1),
+    goal="fixed-eps",
+    access="gradients",
+    hyper=Hyper(),
+    passes=passes,
+    parts=parts,
+    check=check,
+)

@@ -2,7 +2,8 @@
 
     bin/list
 
-Of each attack: the norms it knows (the first is its default), its kind, its paper, and
+Of each attack: the norms it knows (the first is its default), its goal, what it
+reads off the model, its paper, and
 the forward / backward passes that it takes per 32x32x3 image of 10 classes at most, by
 default and, where these differ, with the budget of the commands.
 """

@@ -1,5 +1,6 @@
 """Names that flags take, known before TensorFlow, which takes seconds, is loaded."""
 
+from tf_advdefense.attacks.registry import ATTACKS
 from tf_advdefense.models.registry import MODELS
 from tf_advdefense.registry import Registry
 
@@ -14,12 +15,7 @@ def _listed(kind: str, names: str) -> Registry:
     return Registry(kind, "", dict.fromkeys(names.split(), ""))
 
 
-# To be replaced by the registries of `attacks`, `defenses` and `transforms` themselves.
-ATTACKS = _listed(
-    "attack",
-    "fgsm r_fgsm bim pgd mim sparse_l1 apgd_ce apgd_dlr apgd_t autoattack cw ead jsma "
-    "deepfool fab_t fmn minimal_eps square spsa noise spatial hop_skip_jump",
-)
+# To be replaced by the registries of `defenses` and `transforms` themselves.
 DEFENSES = _listed(
     "defence",
     "none adversarial ensemble ensemble_at fgsm_at pgd_at trades fast_at free_at "

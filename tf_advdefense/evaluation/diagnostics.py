@@ -7,11 +7,22 @@ A classifier that fails `check_classifier` is not evaluated at all; a red flag i
 reason to distrust a number that was measured (Carlini et al. 2019, arXiv:1902.06705).
 """
 
+from collections.abc import Iterable
+from collections.abc import Iterator
+
+import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.artifacts.former_formats import MINIMAL_NORM
 from tf_advdefense.attacks.core.model_fn import served
-from tf_advdefense.evaluation.records import wilson
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.evaluation.records import Flag
+from tf_advdefense.evaluation.records import PerExample
+from tf_advdefense.evaluation.records import Record
+from tf_advdefense.evaluation.records import Results
+from tf_advdefense.evaluation.statistics import correct_by_index
+from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.images import as_float
 
 _SAMPLE = 8
@@ -21,7 +32,7 @@ _SLACK = 0.005  # Half a point, below which an order may be chance.
 _UNBOUNDED = {"gamma": 1.0, "max_eps": None}
 
 
-def check_classifier(model, data, name):
+def check_classifier(model: keras.Model, data: Dataset, name: str) -> None:
     """Refuse a model whose robustness cannot be measured.
 
     Args:
@@ -40,7 +51,7 @@ def check_classifier(model, data, name):
         raise ValueError(
             f"A model must take the data set's images. Received: {name} takes "
             f"{list(shape)}, {data.name} has {list(data.image_shape)}. Choose its "
-            "--dataset, or resize with --image_size."
+            "`dataset`, or resize with `image_size`."
         )
     images = as_float(data.test.images[:_SAMPLE])
     logits = _logits(model, images)
@@ -48,7 +59,7 @@ def check_classifier(model, data, name):
         raise ValueError(
             f"A model must have one logit per class. Received: {name} returns "
             f"{list(logits.shape)} for {len(images)} images, {data.name} has "
-            f"{data.num_classes} classes. Choose the --dataset it was trained on."
+            f"{data.num_classes} classes. Choose the `dataset` it was trained on."
         )
     if not np.isfinite(logits).all():
         raise ValueError(
@@ -62,7 +73,9 @@ def check_classifier(model, data, name):
     _check_batch_independence(model, images, logits, name)
 
 
-def _check_batch_independence(model, images, logits, name):
+def _check_batch_independence(
+    model: keras.Model, images: np.ndarray, logits: np.ndarray, name: str
+) -> None:
     alone = np.concatenate([_logits(model, image[np.newaxis]) for image in images[:2]])
     difference = np.abs(alone - logits[:2]).max() / (1 + np.abs(logits).max())
     if difference > _INVARIANCE:
@@ -73,18 +86,15 @@ def _check_batch_independence(model, images, logits, name):
         )
 
 
-def _logits(model, images):
+def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(served(model)(tf.constant(images)))
 
 
-def red_flags(results, per_example):
+def red_flags(results: Results, per_example: PerExample) -> list[Flag]:
     """Signs that an attack failed for a reason other than robustness.
 
     Args:
-      results, per_example: as in `artifacts.results`.
-
-    Returns:
-      A list of {"flag", "where", "detail"}.
+      results, per_example: as in `records`; the flags among the results are not read.
     """
     attacked = [r for r in results["records"] if r["attack"] != "clean"]
     classes = len(results["dataset"]["class_names"])
@@ -102,7 +112,7 @@ def red_flags(results, per_example):
     )
 
 
-def _of_clean(record, classes):
+def _of_clean(record: Record, classes: int) -> Iterator[Flag]:
     if is_at_chance(record["correct"], record["num_examples"], classes):
         yield _flag(
             "accuracy at chance",
@@ -119,16 +129,16 @@ CHANCE = (
 )
 
 
-def is_at_chance(correct, total, classes):
+def is_at_chance(correct: int, total: int, classes: int) -> bool:
     """Whether so many correct clean images are no more than guessing may give."""
     return total > 0 and wilson(correct, total)[0] <= 1 / classes
 
 
-def _of_record(record):
+def _of_record(record: Record) -> Iterator[Flag]:
     where = f"{record['attack']} on {record['target']}"
     if record["setting"] != "white-box":
         return
-    if record["kind"] == "minimal-norm" and record["correct"] and not _bounded(record):
+    if record["goal"] == MINIMAL_NORM and record["correct"] and not _bounded(record):
         yield _flag(
             "unbounded attack fails",
             where,
@@ -144,15 +154,15 @@ def _of_record(record):
         )
 
 
-def _bounded(record):
+def _bounded(record: Record) -> bool:
     return any(
         record["params"].get(name, value) != value for name, value in _UNBOUNDED.items()
     )
 
 
-def _not_monotone(records):
+def _not_monotone(records: Iterable[Record]) -> list[Flag]:
     """Accuracy that grows with eps: a larger ball holds the smaller one."""
-    series = {}
+    series: dict[tuple, list[Record]] = {}
     for record in records:
         if record["eps"] is not None:
             key = (
@@ -166,9 +176,9 @@ def _not_monotone(records):
     return [flag for key, points in series.items() for flag in _rises(key, points)]
 
 
-def _rises(key, points):
+def _rises(key: tuple, points: list[Record]) -> Iterator[Flag]:
     target, source, attack = key[:3]
-    points = sorted(points, key=lambda record: record["eps"])
+    points = sorted(points, key=lambda record: record["eps"] or 0.0)
     for low, high in zip(points, points[1:]):
         if high["accuracy"] > low["accuracy"] + _SLACK:
             yield _flag(
@@ -180,7 +190,9 @@ def _rises(key, points):
             )
 
 
-def _transfer_beats_white_box(records, per_example):
+def _transfer_beats_white_box(
+    records: Iterable[Record], per_example: PerExample
+) -> list[Flag]:
     """Images that another model's examples fool, but not the model's own attack."""
     own = {
         (r["target"], r["attack"], r["eps"]): r
@@ -192,8 +204,9 @@ def _transfer_beats_white_box(records, per_example):
         white_box = own.get((record["target"], record["attack"], record["eps"]))
         if record["setting"] != "transfer" or white_box is None:
             continue
-        resists = _ok(per_example, white_box)
-        shared = {i: ok for i, ok in _ok(per_example, record).items() if resists.get(i)}
+        resists = correct_by_index(per_example, white_box["key"]) or {}
+        transferred = correct_by_index(per_example, record["key"]) or {}
+        shared = {i: ok for i, ok in transferred.items() if resists.get(i)}
         beaten = list(shared.values()).count(False)
         if beaten > max(1, 0.01 * record["num_examples"]):
             found.append(
@@ -207,12 +220,5 @@ def _transfer_beats_white_box(records, per_example):
     return found
 
 
-def _ok(per_example, record):
-    key = record["key"]
-    return dict(
-        zip(per_example[f"{key}/index"].tolist(), per_example[f"{key}/ok"].tolist())
-    )
-
-
-def _flag(flag, where, detail):
+def _flag(flag: str, where: str, detail: str) -> Flag:
     return {"flag": flag, "where": where, "detail": detail}

@@ -3,47 +3,62 @@
     fields, arrays = under_attack(model, make_attack("cw"), data.test.take(128))
     fields["correct"], fields["interval"], arrays["l2"]
 
-Every measurement is a dict of the fields that a record of `artifacts.results` needs,
-and a dict of its per-example arrays. Robust accuracy counts the images that are
-classified correctly clean *and* attacked.
+Every measurement is a dict of fields of `records.Record` and a dict of per-example
+arrays. Robust accuracy counts the images that are classified correctly clean *and*
+attacked.
 """
 
+from collections.abc import Callable
 import time
+from typing import Any
+from typing import TypeAlias
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served
-from tf_advdefense.evaluation.records import wilson
+from tf_advdefense.datasets import Split
+from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.images import NORMS
 from tf_advdefense.images import as_float
 from tf_advdefense.images import padded
 
+Arrays = dict[str, np.ndarray]
+Measured = tuple[dict[str, Any], Arrays]
+# Of several models, the mean of their log-probabilities; see `core.model_fn`.
+ModelFn: TypeAlias = keras.Model | Callable[[tf.Tensor], tf.Tensor] | list[keras.Model]
 
-def classify(model, images, batch_size=128):
+
+def classify(model: ModelFn, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
     """Predicted classes, int64 [n], in inference mode and one compiled shape.
 
     Args:
-      model: `keras.Model` to logits.
+      model: `keras.Model` or function to logits.
       images: uint8, or float32 in [0, 1], [n, height, width, channels].
       batch_size: the last batch is padded to it.
     """
     return _in_batches(predict, model, images, batch_size)
 
 
-def least_likely(model, images, batch_size=128):
+def least_likely(
+    model: ModelFn, images: np.ndarray, batch_size: int = 128
+) -> np.ndarray:
     """The class of the smallest logit, int64 [n]: a demanding target."""
     return _in_batches(_least_likely, model, images, batch_size)
 
 
 @tf.function(autograph=False)
-def _least_likely(model_fn, images):
+def _least_likely(model_fn: Callable, images: tf.Tensor) -> tf.Tensor:
     return tf.argmin(model_fn(images), axis=1)
 
 
-def _in_batches(function, model, images, batch_size):
+def _in_batches(
+    function: Callable, model: ModelFn, images: np.ndarray, batch_size: int
+) -> np.ndarray:
     model_fn = served(model)
     batches = (
         as_float(images[start : start + batch_size])
@@ -57,7 +72,12 @@ def _in_batches(function, model, images, batch_size):
     )
 
 
-def measure(label, clean_prediction, prediction, distances=None):
+def measure(
+    label: np.ndarray,
+    clean_prediction: np.ndarray,
+    prediction: np.ndarray,
+    distances: Arrays | None = None,
+) -> Measured:
     """The fields and arrays of a measurement, from predictions before and after.
 
     Args:
@@ -66,7 +86,7 @@ def measure(label, clean_prediction, prediction, distances=None):
         means and medians are over the fooled: right when clean, wrong when attacked.
 
     Returns:
-      (fields of `results.RECORD`, {"clean_ok", "ok": bool [n], and the norms}).
+      (fields of `records.Record`, {"clean_ok", "ok": bool [n], and the norms}).
     """
     clean_ok = clean_prediction == label
     ok = clean_ok & (prediction == label)
@@ -82,7 +102,7 @@ def measure(label, clean_prediction, prediction, distances=None):
         **_statistics("mean", np.mean, distances, fooled),
         **_statistics("median", np.median, distances, fooled),
     }
-    kept = {
+    kept: Arrays = {
         norm: np.asarray(distances[norm], np.float32)
         for norm in ("l1", "l2", "linf")
         if norm in distances
@@ -90,7 +110,9 @@ def measure(label, clean_prediction, prediction, distances=None):
     return fields, {"clean_ok": clean_ok, "ok": ok, **kept}
 
 
-def _statistics(name, function, distances, fooled):
+def _statistics(
+    name: str, function: Callable, distances: Arrays, fooled: np.ndarray
+) -> dict[str, float | None]:
     return {
         f"{name}_{norm}": float(function(distances[norm][fooled]))
         if norm in distances and fooled.any()
@@ -99,15 +121,17 @@ def _statistics(name, function, distances, fooled):
     }
 
 
-def on_clean(model, split, batch_size=128):
-    """Accuracy on the clean images of a `datasets.Split`."""
+def on_clean(model: ModelFn, split: Split, batch_size: int = 128) -> Measured:
+    """Accuracy on clean images; see `measure` for what is returned."""
     started = time.perf_counter()
     prediction = classify(model, split.images, batch_size)
     fields, arrays = measure(split.labels, prediction, prediction)
     return _timed(fields, started), {**arrays, "index": split.index}
 
 
-def on_set(model, examples, clean_images, batch_size=128):
+def on_set(
+    model: ModelFn, examples: Arrays, clean_images: np.ndarray, batch_size: int = 128
+) -> Measured:
     """Accuracy on an adversarial set made for whichever model.
 
     Args:
@@ -125,18 +149,25 @@ def on_set(model, examples, clean_images, batch_size=128):
 
 
 def under_attack(
-    model, attack, split, batch_size=128, seed=0, progress=None, attacked=None
-):
+    model: ModelFn,
+    attack: Attack,
+    split: Split,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: Callable[[int, int, int], None] | None = None,
+    attacked: ModelFn | None = None,
+) -> Measured:
     """White-box accuracy: `attack` on the model itself, leaving the true labels.
 
     Args:
+      progress: called with the numbers of images done, of all, and of the fooled.
       attacked: the model to craft on, where it is not `model`: for an oblivious attack,
         `transforms.without_transforms(model)`.
 
     `forwards` and `backwards` in the fields are the mean passes taken per image.
     """
     started = time.perf_counter()
-    examples = engine.craft(
+    examples = craft(
         attacked or model,
         attack,
         split.images,
@@ -159,6 +190,6 @@ def under_attack(
     return _timed({**fields, **passes}, started), {**arrays, "index": split.index}
 
 
-def _timed(fields, started):
+def _timed(fields: dict[str, Any], started: float) -> dict[str, Any]:
     seconds = round(time.perf_counter() - started, 1)
     return {"forwards": 0, "backwards": 0, **fields, "seconds": seconds}

@@ -1,43 +1,32 @@
-"""What a report measures: every target, clean, on every set, and attacked itself.
+"""One measurement of a comparison: a model, clean, on a set, or attacked itself.
 
-    measurements = plan(targets, sets, attacks, data, num_examples=1000, few=128)
-    missing = [m for m in measurements if m.key not in per_record]
-    record, arrays = missing[0].take(model, split, sets)
+    measurement.title                            # "fgsm 8/255 on resnet50"
+    record, arrays = measurement.take(model, data, batch_size=128)
 
-A `Measurement` knows what makes it what it is (the model's and the set's SHA-256, every
-parameter), and its key is made from that: a result that was stored under the key is
-the result of this measurement, and is not measured again.
+A measurement has a key, made from everything that determines its outcome: the hashes
+of the model and of the set, every parameter, the seed. What is stored under the key is
+this measurement, and need not be taken again. `plan` makes them.
 """
 
+from collections.abc import Callable
 import dataclasses
 import hashlib
 import json
-import pathlib
+from typing import Any
 
+import keras
 import numpy as np
 
 from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.adaptive import attacked_view
-from tf_advdefense.evaluation import evaluate as evaluation
-from tf_advdefense.evaluation import records as results
+from tf_advdefense.evaluation import evaluate
+from tf_advdefense.evaluation.records import PerExample
+from tf_advdefense.evaluation.records import Record
+from tf_advdefense.evaluation.targets import Target
 
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A model to be measured: where it is, what it is, and the command that made it.
-
-    `fields` are its `results.MODEL`; `command` is None for a model from elsewhere.
-    `temperature` is that of its training. `masked` says that an attacker may overlook
-    its defence: its oblivious accuracy is then measured beside the adaptive one.
-    """
-
-    name: str
-    path: pathlib.Path
-    sha256: str
-    fields: dict
-    command: str | None = None
-    temperature: float = 1.0
-    masked: bool = False
+Progress = Callable[[int, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,20 +35,20 @@ class Measurement:
 
     Attributes:
       target: a `Target`.
-      record: the fields of `artifacts.results.RECORD` known before measuring.
-      attack: an `Attack` for white-box measurements, else None.
+      record: the fields of `records.Record` that are known before measuring.
+      attack: the attack of white-box measurements, else None.
       adv_set: an `AdversarialSet` for measurements on a set, else None.
       identity: dict of all that determines the outcome.
     """
 
     target: Target
-    record: dict
-    attack: object
-    adv_set: object
-    identity: dict
+    record: dict[str, Any]
+    attack: Attack | None
+    adv_set: adversarial_sets.AdversarialSet | None
+    identity: dict[str, Any]
 
     @property
-    def title(self):
+    def title(self) -> str:
         """`fgsm 8/255 on resnet50`, for whoever waits for it."""
         what = [
             self.record["attack"],
@@ -71,7 +60,8 @@ class Measurement:
         return " ".join(filter(None, what))
 
     @property
-    def key(self):
+    def key(self) -> str:
+        """Its name among the stored measurements."""
         text = json.dumps(self.identity, sort_keys=True, default=str)
         what = [
             self.target.name,
@@ -84,206 +74,58 @@ class Measurement:
         return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int:
         return self.record["num_examples"]
 
-    def take(self, model, data, batch_size, progress=None):
-        """Measure; returns (record, {"KEY/...": array}).
+    def take(
+        self,
+        model: keras.Model,
+        data: Dataset,
+        batch_size: int,
+        progress: Progress | None = None,
+    ) -> tuple[Record, PerExample]:
+        """Measures `model`; returns its record and {"KEY/...": array}.
 
         White-box attacks are adaptive (`defenses.adaptive`).
+
+        Args:
+          progress: called with the numbers of images done, of all, and of the fooled.
         """
-        if self.adv_set is not None:
-            examples = adversarial_sets.read_arrays(self.adv_set)
-            fields, arrays = evaluation.on_set(
-                model, examples, clean_images(data, self.adv_set, examples), batch_size
-            )
-        elif self.attack is not None:
-            attacked = attacked_view(
-                self.record["setting"], model, self.target.temperature
-            )
-            fields, arrays = evaluation.under_attack(
-                model,
-                self.attack,
-                data.test.take(self.num_examples),
-                batch_size,
-                seed=self.identity["seed"],
-                progress=progress,
-                attacked=None if attacked is model else attacked,
-            )
-        else:
-            fields, arrays = evaluation.on_clean(model, data.test, batch_size)
-        record = {"key": self.key, **self.record, **fields}
+        fields, arrays = self._measured(model, data, batch_size, progress)
         arrays["index"] = arrays["index"].astype(np.int32)
+        # The type checker cannot see that the parts complete each other.
+        record: Any = {"key": self.key, **self.record, **fields}
         return record, {f"{self.key}/{name}": a for name, a in arrays.items()}
 
+    def _measured(
+        self,
+        model: keras.Model,
+        data: Dataset,
+        batch_size: int,
+        progress: Progress | None,
+    ) -> evaluate.Measured:
+        if self.adv_set is not None:
+            examples = adversarial_sets.read_arrays(self.adv_set)
+            clean = clean_images(data, self.adv_set, examples)
+            return evaluate.on_set(model, examples, clean, batch_size)
+        if self.attack is None:
+            return evaluate.on_clean(model, data.test, batch_size)
+        attacked = attacked_view(self.record["setting"], model, self.target.temperature)
+        return evaluate.under_attack(
+            model,
+            self.attack,
+            data.test.take(self.num_examples),
+            batch_size,
+            seed=self.identity["seed"],
+            progress=progress,
+            attacked=None if attacked is model else attacked,
+        )
 
-def clean_images(data, adv_set, examples):
+
+def clean_images(
+    data: Dataset, adv_set: adversarial_sets.AdversarialSet, examples: PerExample
+) -> np.ndarray:
     """The images uint8 [n, ...] that a set's `examples` were made from, in order."""
     split = data.split(adv_set.config["request"]["split"])
     position = {index: i for i, index in enumerate(split.index.tolist())}
     return split.images[[position[i] for i in examples["clean_index"].tolist()]]
-
-
-def plan(targets, sets, attacks, data, *, num_examples, few, batch_size, seed=0):
-    """All measurements of a report, those of one target together.
-
-    Args:
-      targets: list of `Target`.
-      sets: list of `AdversarialSet` made from test images.
-      attacks: list of (eps text or None, `Attack`), run white-box on every target.
-      data: `datasets.Dataset`.
-      num_examples: first test images for attacks of a few passes.
-      few: the same for attacks that take more than `CHEAP` passes.
-      batch_size: part of an attack's identity, as kernels round by shape.
-      seed: of the attacks' random draws.
-
-    A white-box attack that a set holds already, on as many images, is not repeated.
-    Targets whose defence an attacker may overlook are attacked so, too.
-    """
-    measurements = []
-    for target in targets:
-        measurements.append(_clean(target, data))
-        measurements += [_on_set(target, adv_set) for adv_set in sets]
-        for eps_text, attack in attacks:
-            count = min(
-                len(data.test), num_examples if max(attack.passes) <= CHEAP else few
-            )
-            arguments = target, eps_text, attack, data, batch_size, seed, count
-            if not any(_covers(s.config, target, attack, count) for s in sets):
-                measurements.append(_live("white-box", *arguments))
-            if target.masked:
-                measurements.append(_live("oblivious", *arguments))
-    return measurements
-
-
-CHEAP = 150  # Forward or backward passes per image.
-
-
-def _covers(config, target, attack, count):
-    """Whether a set is the very white-box attack, on as many images or more."""
-    request = config["request"]
-    return (
-        request["source_sha256"] == target.sha256
-        and request["attack"] == attack.name
-        and request["params"] == json_hyper(attack)
-        and request["labels"] == "true"
-        and not request["targeted"]
-        and request["store"] == "float32"  # rounded images are weaker
-        and request["num_examples"] >= count
-    )
-
-
-def _clean(target, data):
-    return _measurement(
-        target,
-        {"attack": "clean", "setting": "clean", "num_examples": len(data.test)},
-        identity={"dataset": data.fingerprint},
-    )
-
-
-def _on_set(target, adv_set):
-    config = adv_set.config
-    request = config["request"]
-    own = request["source_sha256"] == target.sha256
-    known = {key: request[key] for key in ("attack", "norm", "kind")}
-    # A targeted attack is another attack: it gets a column of its own.
-    params = {
-        **request["params"],
-        **({"target": request["target"]} if request["targeted"] else {}),
-    }
-    return _measurement(
-        target,
-        {
-            **known,
-            "params": params,
-            "source": request["source"],
-            "adv_set": adv_set.name,
-            "setting": "white-box" if own else "transfer",
-            "eps": request["params"].get("eps"),
-            "eps_text": request["eps_text"],
-            "num_examples": config["num_examples"],
-        },
-        adv_set=adv_set,
-        identity={"files": config["files"]},
-    )
-
-
-def _live(setting, target, eps_text, attack, data, batch_size, seed, num_examples):
-    return _measurement(
-        target,
-        {
-            "source": target.name,
-            "attack": attack.name,
-            "setting": setting,
-            "norm": norm_text(attack.norm),
-            "kind": attack.kind,
-            "eps": attack.hyper.get("eps"),
-            "eps_text": eps_text,
-            "params": json_hyper(attack),
-            "num_examples": num_examples,
-        },
-        attack=attack,
-        identity={
-            "dataset": data.fingerprint,
-            "params": json_hyper(attack),
-            "num_examples": num_examples,
-            "batch_size": batch_size,
-            "seed": seed,
-            **({} if target.temperature == 1 else {"temperature": target.temperature}),
-        },
-    )
-
-
-def _measurement(target, record, *, identity, attack=None, adv_set=None):
-    unknown = dict.fromkeys(
-        ("source", "norm", "kind", "eps", "eps_text", "adv_set"), None
-    )
-    return Measurement(
-        target,
-        {"target": target.name, **unknown, "params": {}, **record},
-        attack,
-        adv_set,
-        {"target": target.sha256, "format": results.FORMAT, **identity},
-    )
-
-
-def norm_text(norm):
-    """`inf`, `2`, `1` or `0`, as results and sets write a norm; None without one."""
-    return None if norm is None else format(norm, "g")
-
-
-def json_hyper(attack):
-    """An attack's hyperparameters as JSON has them."""
-    return {
-        name: norm_text(value) if name == "norm" else value
-        for name, value in attack.hyper.items()
-    }
-
-
-def roles(models, sources):
-    """Name of each model to its role in the paper's comparison.
-
-    `source`: undefended, of another architecture than the defended models. `control`:
-    undefended, of their architecture, but no set was made on it; without it a
-    defended model's gain under transfer cannot be told from "another network".
-    `target`: the others.
-
-    Args:
-      models: name to a dict with `model` (architecture) and `defense`.
-      sources: names of the models that the report's sets were made on.
-    """
-    defended = {m["model"] for m in models.values() if m["defense"] != "none"}
-    compared = defended or {m["model"] for m in models.values()}
-    same = [
-        name
-        for name, m in models.items()
-        if m["defense"] == "none" and m["model"] in compared
-    ]
-    attacked = set(same) & set(sources) or set(same[:1])
-
-    def role(name):
-        if models[name]["defense"] != "none" or name in attacked:
-            return "target"
-        return "control" if name in same else "source"
-
-    return {name: role(name) for name in models}

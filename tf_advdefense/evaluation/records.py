@@ -3,172 +3,247 @@
     results, per_example = load_results("outputs/report")
     results["records"][0]["correct"] == per_example["resnet50/fgsm/ok"].sum()
 
-`results.json` is {"format": 2, "dataset": {...}, "models": {name: MODEL fields},
-"records": [RECORD fields, ...], "versions": {...}, "commands": [...]}, and
-`per_example.npz` beside it holds, for each record's `key`, the arrays
+`results.json` holds `Results`, and `per_example.npz` beside it, for each record's
+`key`, the arrays
 
     KEY/index     int32    the images' indices in their split
     KEY/clean_ok  bool     correctly classified when clean
     KEY/ok        bool     correctly classified when clean *and* when attacked
     KEY/l1, KEY/l2, KEY/linf  float32  norms of the perturbations
 
-so that every number of a report can be computed anew. This module does without
-TensorFlow, and so does whoever only reads results.
+so that every number of a report can be computed anew. Files of former formats are
+read as if they were of today's. This module does without TensorFlow, and so does
+whoever only reads results.
 """
 
+from collections.abc import Mapping
 import io
 import json
-import math
+import os
 import pathlib
+from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts.former_formats import without_kind
 
-FORMAT = 2
-MODEL = (
-    *("model", "defense", "adv_data", "seed", "epochs", "num_params"),
-    "sources",  # names of the models whose examples it was trained on, or null
-    *("train_examples", "validation_accuracy", "test_accuracy", "weights_sha256"),
-    "role",  # "target", "source" or "control"
-)
-RECORD = (
-    "key",  # unique
-    *("target", "source"),  # names of models; the source is null for clean images
-    # "clean", "fgsm", ...; "clean", "white-box", "transfer", and "oblivious": crafted
-    # on the model without its defence, where "white-box" is adaptive.
-    *("attack", "setting"),
-    *("norm", "kind"),  # "inf", "2", "1" or null; see attacks.ATTACKS
-    *("eps", "eps_text", "params", "adv_set"),
-    *("num_examples", "clean_correct", "correct"),  # correct: clean and attacked
-    *("accuracy", "interval"),  # correct / num_examples, and its 95 % Wilson interval
-    "fooled",  # correct when clean and wrong when attacked; the norms are over these
-    *("mean_l0", "mean_l1", "mean_l2", "mean_linf"),
-    *("median_l0", "median_l1", "median_l2", "median_linf"),
-    *("forwards", "backwards"),  # mean passes of the attack per image
-    "seconds",
-)
+FORMAT = 3
+Path = str | os.PathLike[str]
+PerExample = dict[str, np.ndarray]
 
 
-def wilson(correct, total, z=1.959964):
-    """The interval of Wilson (1927) for a share, by default at 95 %.
+class Model(TypedDict):
+    """A model that was measured; None where something is not known."""
 
-    Args:
-      correct, total: counts, 0 <= correct <= total.
-      z: normal quantile of the confidence level.
-
-    Returns:
-      (low, high) within [0, 1]; (0, 1) when `total` is 0.
-    """
-    if total == 0:
-        return 0.0, 1.0
-    share, weight = correct / total, z * z / total
-    centre = share + weight / 2
-    half = z * math.sqrt(share * (1 - share) / total + weight / (4 * total))
-    return (
-        max(0.0, (centre - half) / (1 + weight)),
-        min(1.0, (centre + half) / (1 + weight)),
-    )
+    model: str | None  # its architecture
+    defense: str  # "none" if it has none
+    adv_data: list[str] | None  # the adversarial sets it was trained on
+    seed: int | None
+    epochs: int | None
+    num_params: int | None
+    sources: list[str] | None  # the models whose examples it was trained on
+    train_examples: int | None
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    weights_sha256: str
+    role: str  # "target", "source" or "control"; see `targets.roles`
 
 
-def save_results(directory, results, per_example):
+class Record(TypedDict):
+    """One model under one condition; None where a field does not apply."""
+
+    key: str  # unique
+    target: str  # name of the model that is scored
+    source: str | None  # the model that was attacked, "A+B" if several at once
+    attack: str  # "clean", "fgsm", ...
+    title: str | None  # the attack's name in a report
+    # "clean", "white-box", "transfer", and "oblivious": crafted on the model without
+    # its defence, where "white-box" is adaptive.
+    setting: str
+    norm: str | None  # "inf", "2", "1" or "0"
+    goal: str | None  # "fixed-eps", "minimal-norm" or "none"
+    access: str | None  # "gradients", "scores" or "decisions"
+    eps: float | None
+    eps_text: str | None  # as the user wrote it: "8/255"
+    params: dict[str, Any]  # every hyperparameter
+    adv_set: str | None  # name of the adversarial set
+    num_examples: int
+    clean_correct: int
+    correct: int  # clean and attacked
+    accuracy: float  # correct / num_examples
+    interval: list[float]  # its 95 % Wilson interval
+    fooled: int  # correct when clean and wrong when attacked; the norms are over these
+    mean_l0: float | None
+    mean_l1: float | None
+    mean_l2: float | None
+    mean_linf: float | None
+    median_l0: float | None
+    median_l1: float | None
+    median_l2: float | None
+    median_linf: float | None
+    forwards: float  # mean forward passes of the attack per image
+    backwards: float
+    seconds: float
+
+
+class Flag(TypedDict):
+    """A reason to distrust a number; see `diagnostics`."""
+
+    flag: str
+    where: str
+    detail: str
+
+
+class Results(TypedDict, total=False):
+    """The content of `results.json`."""
+
+    format: int
+    dataset: dict[str, Any]
+    models: dict[str, Model]
+    records: list[Record]
+    versions: dict[str, str]
+    commands: list[str]  # that made the runs, the sets and the results
+    flags: list[Flag]
+
+
+MODEL = tuple(Model.__annotations__)
+RECORD = tuple(Record.__annotations__)
+
+
+def save_results(directory: Path, results: Results, per_example: PerExample) -> None:
     """Writes `results.json` and `per_example.npz`, each whole or not at all.
 
     Args:
-        directory: path.
-        results: dict of the format above; "format" is added.
-        per_example: dict of arrays by "KEY/NAME".
+      directory: path.
+      results: all of `Results` but its format, which is added.
+      per_example: arrays by "KEY/NAME".
 
     Raises:
-        ValueError: two records of one key, or a record or model that lacks a field.
+      ValueError: two records of one key, or a record or model that lacks a field.
     """
     _check(results)
     directory = pathlib.Path(directory)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **per_example)
     # The records last: each then finds its arrays, whenever this is interrupted.
-    files.write_bytes(directory / "per_example.npz", buffer.getvalue())
+    files.write_bytes(directory / "per_example.npz", _compressed(per_example))
     files.write_json(directory / "results.json", {"format": FORMAT, **results})
 
 
-def load_results(directory):
-    """Returns (results, per_example) as they were saved.
+def load_results(directory: Path) -> tuple[Results, PerExample]:
+    """Returns (results, per_example) as they were saved, in today's format.
 
     Raises:
-        FileNotFoundError: there are no results in `directory`.
-        ValueError: they are of another format or not readable.
+      FileNotFoundError: there are no results in `directory`.
+      ValueError: they are of an unknown format or not readable.
     """
     directory = pathlib.Path(directory)
     if not (directory / "results.json").exists():
         raise FileNotFoundError(
-            f"No results.json in {directory}. Make it with bin/report."
+            f"No results.json in {directory}. Make it with `compare`."
         )
     results = files.read_json(directory / "results.json")
-    if results.get("format") != FORMAT:
+    if results.get("format") not in range(1, FORMAT + 1):
         raise ValueError(
-            f"{directory}/results.json must be of format {FORMAT}. Received: "
-            f"{results.get('format')!r}. Measure again with bin/report in another "
-            "directory."
+            f"{directory}/results.json must be of format {FORMAT} or a former one. "
+            f"Received: {results.get('format')!r}. Measure again with `compare` in "
+            "another directory."
         )
-    return results, _read_arrays(directory / "per_example.npz")
+    return _in_todays_format(results), _read_arrays(directory / "per_example.npz")
 
 
-def store(directory, record, arrays):
+def store(directory: Path, record: Record, arrays: PerExample) -> None:
     """Keeps one measurement for any later report, whole or not at all.
 
     Args:
-        directory: of the store; has a file per key.
-        record: a record of the format above.
-        arrays: its per-example arrays by "KEY/NAME".
+      directory: of the store; has a file per key.
+      record: of one measurement.
+      arrays: its per-example arrays by "KEY/NAME".
     """
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, allow_pickle=False, record=np.array(json.dumps(record)), **arrays
-    )
-    files.write_bytes(_stored_path(directory, record["key"]), buffer.getvalue())
+    path = _stored_path(directory, record["key"])
+    files.write_bytes(path, _compressed({"record": _text(record), **arrays}))
 
 
-def stored(directory, key):
+def stored(directory: Path, key: str) -> tuple[Record, PerExample] | None:
     """Returns (record, arrays) as they were stored under `key`, or None.
 
     Raises:
-        ValueError: the file is damaged.
+      ValueError: the file is damaged.
     """
     path = _stored_path(directory, key)
     if not path.exists():
         return None
     arrays = _read_arrays(path)
-    return json.loads(str(arrays.pop("record"))), arrays
+    return _record_today(json.loads(str(arrays.pop("record")))), arrays
 
 
-def _stored_path(directory, key):
+# === Former formats ===
+
+
+def _in_todays_format(results: dict[str, Any]) -> Results:
+    models = {
+        name: {"sources": None, **model}
+        for name, model in results.get("models", {}).items()
+    }
+    records = [_record_today(record) for record in results.get("records", [])]
+    today: Any = {**results, "format": FORMAT, "models": models, "records": records}
+    return today
+
+
+def _record_today(record: Any) -> Record:
+    """Format 2 had `kind`; format 1 counted input gradients alone, in `passes`."""
+    if "kind" not in record:
+        return record
+    today: Any = {"title": None, **without_kind(record)}
+    if "passes" in today:
+        gradients = today.pop("passes")
+        today |= {"forwards": gradients, "backwards": gradients}
+    return today
+
+
+# === Parts ===
+
+
+def _text(record: Record) -> np.ndarray:
+    return np.array(json.dumps(record))
+
+
+def _compressed(arrays: PerExample) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _stored_path(directory: Path, key: str) -> pathlib.Path:
     return pathlib.Path(directory) / f"{key}.npz"
 
 
-def _check(results):
+def _check(results: Results) -> None:
     keys = [record.get("key") for record in results["records"]]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise ValueError(f"Records need unique keys. Received twice: {twice}.")
-    for fields, entries in (
-        (RECORD, zip(keys, results["records"])),
-        (MODEL, results["models"].items()),
-    ):
-        for name, entry in entries:
-            lacking = [field for field in fields if field not in entry]
-            if lacking:
-                raise ValueError(
-                    f"The entry {name!r} lacks {', '.join(lacking)}. Give null where "
-                    "a value is unknown."
-                )
+    for record in results["records"]:
+        _check_fields(record.get("key"), record, RECORD)
+    for name, model in results["models"].items():
+        _check_fields(name, model, MODEL)
 
 
-def _read_arrays(path):
+def _check_fields(name: str, entry: Mapping, fields: tuple[str, ...]) -> None:
+    lacking = [field for field in fields if field not in entry]
+    if lacking:
+        raise ValueError(
+            f"The entry {name!r} lacks {', '.join(lacking)}. Give null where a value "
+            "is unknown."
+        )
+
+
+def _read_arrays(path: pathlib.Path) -> PerExample:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # NumPy lets through what zipfile and zlib raise.
         raise ValueError(
             f"{path} is missing or damaged ({error}). Remove it and measure again with "
-            "bin/report."
+            "`compare`."
         ) from error

@@ -1,34 +1,58 @@
-"""Paired tests on counts of correct images.
+"""Statistics of correct images: intervals, paired tests, and the worst of attacks.
 
+    wilson(81, 263)               # (0.2553, 0.3662), the 95 % interval of the share
     mcnemar(9, 1)                 # 0.0215, two-sided exact p-value
+    worst_case(per_example, keys) # which images are right under every measurement
 
 A comparison of two networks on the same images is paired: only the images on which
 they differ carry information, so two overlapping intervals may still hide a clear
-difference (and `paired` finds it).
+difference (and `paired` finds it). This module does without TensorFlow.
 """
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
+
+Arrays = Mapping[str, np.ndarray]
 
 
-def mcnemar(only_first, only_second):
+def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval of Wilson (1927) for a share of images.
+
+    Args:
+      correct, total: counts, 0 <= correct <= total.
+      level: of confidence.
+
+    Returns:
+      (low, high) within [0, 1]; (0, 1) when `total` is 0.
+    """
+    if total == 0:
+        return 0.0, 1.0
+    low, high = binomtest(correct, total).proportion_ci(level, method="wilson")
+    return float(low), float(high)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided exact p-value of McNemar's test (1947).
 
-    The discordant pairs are a fair coin's tosses if both are equally good:
-    p = 2 P[Binomial(n, 1/2) <= min], at most 1, where n is the sum of both counts.
+    The images that only one of two networks gets right are a fair coin's tosses if
+    both are equally good: p = 2 P[Binomial(n, 1/2) <= min], at most 1, where n is the
+    sum of both counts.
     """
     n = only_first + only_second
-    term = tail = 1
-    for k in range(min(only_first, only_second)):
-        term = term * (n - k) // (k + 1)  # binomial coefficient (n, k + 1), exact
-        tail += term
-    return min(1.0, 2 * tail / 2**n)
+    return float(binomtest(only_first, n).pvalue) if n else 1.0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two networks on `n` common images; `gain` is the first's lead, a fraction."""
+    """Two networks on `n` common images; `gain` is the first's lead, a fraction.
+
+    `only_first` and `only_second` images are right for one of them alone, and `p` is
+    McNemar's.
+    """
 
     n: int
     gain: float
@@ -37,7 +61,7 @@ class Pair:
     p: float
 
 
-def paired(per_example, first, second):
+def paired(per_example: Arrays, first: str, second: str) -> Pair | None:
     """Compares two records on the images that both hold.
 
     Args:
@@ -47,18 +71,44 @@ def paired(per_example, first, second):
     Returns:
       A `Pair`, or None when arrays are missing or no image is common.
     """
-    needed = [f"{key}/{part}" for key in (first, second) for part in ("index", "ok")]
-    if not all(name in per_example for name in needed):
+    one, other = (correct_by_index(per_example, key) for key in (first, second))
+    if one is None or other is None:
         return None
-    first_index, first_ok, second_index, second_ok = (
-        np.asarray(per_example[name]) for name in needed
-    )
-    common, in_first, in_second = np.intersect1d(
-        first_index, second_index, return_indices=True
-    )
-    if not len(common):
+    common = one.keys() & other.keys()
+    if not common:
         return None
-    a, b = first_ok[in_first].astype(bool), second_ok[in_second].astype(bool)
-    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    gain = (only_a - only_b) / len(common)
-    return Pair(len(common), gain, only_a, only_b, mcnemar(only_a, only_b))
+    only_first = sum(one[i] and not other[i] for i in common)
+    only_second = sum(other[i] and not one[i] for i in common)
+    gain = (only_first - only_second) / len(common)
+    p = mcnemar(only_first, only_second)
+    return Pair(len(common), gain, only_first, only_second, p)
+
+
+def worst_case(per_example: Arrays, keys: Sequence[str | None]) -> np.ndarray | None:
+    """Which of the images that all measurements share are right in all of them.
+
+    Args:
+      per_example: as of `paired`.
+      keys: of the measurements, None for one that is missing.
+
+    Returns:
+      bool `[n]` in the order of the images' indices; None where a measurement is
+      missing or they share no image.
+    """
+    found = [key and correct_by_index(per_example, key) for key in keys]
+    each = [correct for correct in found if correct]
+    if not each or len(each) < len(found):
+        return None
+    shared = set.intersection(*map(set, each))
+    if not shared:
+        return None
+    return np.array([all(ok[i] for ok in each) for i in sorted(shared)])
+
+
+def correct_by_index(per_example: Arrays, key: str) -> dict[int, bool] | None:
+    """Whether each image of a measurement is right, by its index; None if unknown."""
+    names = f"{key}/index", f"{key}/ok"
+    if not all(name in per_example for name in names):
+        return None
+    index, ok = (np.asarray(per_example[name]).tolist() for name in names)
+    return dict(zip(index, map(bool, ok)))

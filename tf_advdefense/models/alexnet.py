@@ -5,6 +5,8 @@
 It is the source model of the ensemble's adversarial examples.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -12,7 +14,9 @@ from keras import layers
 _ORIGINAL_FROM = 63
 
 
-def alexnet(image_shape, num_classes, dropout=0.5):
+def alexnet(
+    image_shape: Sequence[int], num_classes: int, dropout: float = 0.5
+) -> keras.Model:
     """Five convolutions, three max-pools and three dense layers.
 
     Args:
@@ -34,7 +38,7 @@ def alexnet(image_shape, num_classes, dropout=0.5):
     if min(height, width) < 16:
         raise ValueError(
             "`alexnet` needs images of at least 16x16. Received: "
-            f"{height}x{width}. Up-sample them with --image_size."
+            f"{height}x{width}. Up-sample them with `image_size`."
         )
     small = min(height, width) < _ORIGINAL_FROM
     images = keras.Input(image_shape, name="images")
@@ -60,7 +64,9 @@ def alexnet(image_shape, num_classes, dropout=0.5):
     )
 
 
-def _convolution(x, channels, kernel, name, stride=1):
+def _convolution(
+    x: keras.KerasTensor, channels: int, kernel: int, name: str, stride: int = 1
+) -> keras.KerasTensor:
     return layers.Conv2D(
         channels,
         kernel,
@@ -72,5 +78,5 @@ def _convolution(x, channels, kernel, name, stride=1):
     )(x)
 
 
-def _pool(x, small, name):
+def _pool(x: keras.KerasTensor, small: bool, name: str) -> keras.KerasTensor:
     return layers.MaxPooling2D(2 if small else 3, 2, name=name)(x)

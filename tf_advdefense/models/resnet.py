@@ -9,6 +9,9 @@ convolution of stride 2 and a max-pool) on whatever size the images have, so a
 resolution in the stem instead, and `small_resnet` is what a CPU trains in minutes.
 """
 
+from collections.abc import Callable
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -20,7 +23,7 @@ _BN_MOMENTUM = 0.9
 _ONEDNN_FROM = 16
 
 
-def resnet50(image_shape, num_classes):
+def resnet50(image_shape: Sequence[int], num_classes: int) -> keras.Model:
     """`keras.applications.ResNet50` from scratch, with an initialisation that trains.
 
     Args:
@@ -46,7 +49,7 @@ def resnet50(image_shape, num_classes):
     return keras.models.clone_model(model, clone_function=_trainable_from_scratch)
 
 
-def _trainable_from_scratch(layer):
+def _trainable_from_scratch(layer: keras.Layer) -> keras.Layer:
     config = layer.get_config()
     if isinstance(layer, layers.Conv2D):
         config["kernel_initializer"] = "he_normal"
@@ -57,7 +60,7 @@ def _trainable_from_scratch(layer):
     return type(layer).from_config(config)
 
 
-def resnet50_cifar(image_shape, num_classes):
+def resnet50_cifar(image_shape: Sequence[int], num_classes: int) -> keras.Model:
     """ResNet50 with a 3x3 stride-1 stem and no max-pool, for small images.
 
     The four stages see 32, 16, 8 and 4 pixels of a 32x32 image. Strides lie in the
@@ -73,7 +76,9 @@ def resnet50_cifar(image_shape, num_classes):
     )
 
 
-def small_resnet(image_shape, num_classes, width=32):
+def small_resnet(
+    image_shape: Sequence[int], num_classes: int, width: int = 32
+) -> keras.Model:
     """One basic block at each of `width`, 2 and 4 times `width` channels.
 
     309,994 parameters at width 32 and 10 classes: a CPU trains it in minutes.
@@ -91,7 +96,14 @@ def small_resnet(image_shape, num_classes, width=32):
     )
 
 
-def _residual_network(image_shape, num_classes, stem, block, stages, name):
+def _residual_network(
+    image_shape: Sequence[int],
+    num_classes: int,
+    stem: int,
+    block: Callable,
+    stages: Sequence[tuple[int, int]],
+    name: str,
+) -> keras.Model:
     """Stem, stages of (channels, blocks), global average, logits."""
     images = keras.Input(image_shape, name="images")
     x = _conv_bn(_centre(images), stem, 3, name="stem")
@@ -104,7 +116,9 @@ def _residual_network(image_shape, num_classes, stem, block, stages, name):
     return keras.Model(images, layers.Dense(num_classes, name="logits")(x), name=name)
 
 
-def _basic(x, channels, stride, name):
+def _basic(
+    x: keras.KerasTensor, channels: int, stride: int, name: str
+) -> keras.KerasTensor:
     """Two 3x3 convolutions and the shortcut."""
     y = layers.ReLU(name=f"{name}_relu1")(
         _conv_bn(x, channels, 3, stride, name=f"{name}_conv1")
@@ -113,7 +127,9 @@ def _basic(x, channels, stride, name):
     return _add_shortcut(x, y, stride, name)
 
 
-def _bottleneck(x, channels, stride, name):
+def _bottleneck(
+    x: keras.KerasTensor, channels: int, stride: int, name: str
+) -> keras.KerasTensor:
     """1x1, 3x3 (with the stride), 1x1 to four times the channels, and the shortcut."""
     y = layers.ReLU(name=f"{name}_relu1")(
         _conv_bn(x, channels, 1, name=f"{name}_conv1")
@@ -125,7 +141,9 @@ def _bottleneck(x, channels, stride, name):
     return _add_shortcut(x, y, stride, name)
 
 
-def _add_shortcut(x, y, stride, name):
+def _add_shortcut(
+    x: keras.KerasTensor, y: keras.KerasTensor, stride: int, name: str
+) -> keras.KerasTensor:
     if stride != 1 and x.shape[-1] < _ONEDNN_FROM:
         x = layers.MaxPooling2D(1, stride, name=f"{name}_stride")(x)
         stride = 1
@@ -134,7 +152,14 @@ def _add_shortcut(x, y, stride, name):
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _conv_bn(x, channels, kernel, stride=1, zero_gamma=False, name=None):
+def _conv_bn(
+    x: keras.KerasTensor,
+    channels: int,
+    kernel: int,
+    stride: int = 1,
+    zero_gamma: bool = False,
+    name: str | None = None,
+) -> keras.KerasTensor:
     x = layers.Conv2D(
         channels,
         kernel,
@@ -152,6 +177,6 @@ def _conv_bn(x, channels, kernel, stride=1, zero_gamma=False, name=None):
     )(x)
 
 
-def _centre(images):
+def _centre(images: keras.KerasTensor) -> keras.KerasTensor:
     """[0, 1] to [-1, 1], inside the model, so that eps keeps its meaning outside."""
     return layers.Rescaling(2.0, -1.0, name="centre")(images)

@@ -3,7 +3,7 @@
     paths = write_report("outputs/report", results, per_example, examples)
     print(paths["html"])
 
-`results` and `per_example` are what `artifacts.results.load_results` returns;
+`results` and `per_example` are what `evaluation.records.load_results` returns;
 every number of a report is one of theirs or is counted from them. TensorFlow is not
 imported here, so a report is redrawn in seconds on any machine.
 """

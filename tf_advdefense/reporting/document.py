@@ -66,10 +66,10 @@ class Section:
     blocks: list
 
     @property
-    def anchor(self):
+    def anchor(self) -> str:
         return slug(self.title)
 
 
-def slug(text):
+def slug(text: str) -> str:
     """`text` as a file name or link target: lower case, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

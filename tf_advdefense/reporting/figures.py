@@ -7,6 +7,7 @@ A model keeps its colour (Okabe and Ito's colour-blind safe set) and marker thro
 all figures of a report; hollow markers are white-box cells in a transfer plot.
 """
 
+from collections.abc import Sequence
 import io
 import math
 
@@ -15,7 +16,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
+from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import protocols
+
+Marks = dict[str, dict[str, str]]  # colour and marker of each model
+Series = tuple[str, str, str]  # of `Condition.series`
+Lengths = dict[str, tuple[np.ndarray, int]]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555")
 _MARKERS = "osD^vPX<"
@@ -46,7 +53,7 @@ STYLE = {
 }
 
 
-def styles(models):
+def styles(models: Sequence[str]) -> Marks:
     """Colour and marker of every model, by its place among all models."""
     return {
         model: {
@@ -57,7 +64,7 @@ def styles(models):
     }
 
 
-def png(figure):
+def png(figure: Figure) -> bytes:
     """The figure as bytes; no software version or date, so that they repeat."""
     data = io.BytesIO()
     FigureCanvasAgg(figure)
@@ -85,7 +92,7 @@ def _whiskers(records):
     return 100 * np.maximum(np.transpose(ends), 0)
 
 
-def dot_plot(protocol, marks):
+def dot_plot(protocol: protocols.Protocol, marks: Marks) -> bytes:
     """One row for each condition and in it one dot for each model."""
     rows = protocol.conditions
     with matplotlib.rc_context(STYLE):
@@ -132,7 +139,7 @@ def _legend(figure, marks, models):
     )
 
 
-def sweeps(found):
+def sweeps(found: list[protocols.Protocol]) -> list[Series]:
     """Series (an attack and its settings) that some protocol has at two eps or more."""
     series = dict.fromkeys(c.series for p in found for c in p.attacked())
     return [s for s in series if any(_lines(p, s) for p in found)]
@@ -150,7 +157,9 @@ def _lines(protocol, series):
     return {model: line for model, line in lines.items() if len(line) > 1}
 
 
-def accuracy_against_eps(found, series, marks):
+def accuracy_against_eps(
+    found: list[protocols.Protocol], series: Series, marks: Marks
+) -> bytes:
     """Panels of accuracy against eps on a logarithmic axis that begins at clean."""
     panels = [(p, _lines(p, series)) for p in found if _lines(p, series)]
     with matplotlib.rc_context(STYLE):
@@ -198,7 +207,11 @@ def _eps_axis(axes, records):
     axes.set_xlabel("ε")
 
 
-def distances(protocol, condition, per_example):
+def distances(
+    protocol: protocols.Protocol,
+    condition: protocols.Condition,
+    per_example: PerExample,
+) -> Lengths:
     """{model: (sorted distances of the fooled, number attacked)} where arrays exist."""
     norm = "l" + (condition.norm or "2")
     found = {}
@@ -214,7 +227,7 @@ def distances(protocol, condition, per_example):
     return found
 
 
-def distance_cdf(lengths, norm, marks):
+def distance_cdf(lengths: Lengths, norm: str, marks: Marks) -> bytes:
     """Share of the correctly classified images fooled within a distance."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")

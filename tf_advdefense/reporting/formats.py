@@ -7,10 +7,17 @@ Functions take numbers in the units of `results.json` (fractions, [0, 1] images,
 seconds) and return text; None and NaN become an en dash.
 """
 
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import functools
 import math
+from typing import Any
 
 NONE = "–"
 
+# Titles, in the order of a table's columns. Records of former versions give none of
+# their own.
 ATTACKS = {
     "clean": "Clean",
     "fgsm": "FGSM",
@@ -53,8 +60,9 @@ DEFENSES = {
 }
 
 
-def _or_dash(function):
-    def formatted(value):
+def _or_dash(function: Callable[[Any], str]) -> Callable[[Any], str]:
+    @functools.wraps(function)
+    def formatted(value: Any) -> str:
         missing = value is None or (isinstance(value, float) and math.isnan(value))
         return NONE if missing else function(value)
 
@@ -62,76 +70,78 @@ def _or_dash(function):
 
 
 @_or_dash
-def percent(fraction):
+def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
 @_or_dash
-def interval(bounds):
+def interval(bounds: Sequence[float]) -> str:
     return f"{percent(bounds[0])}–{percent(bounds[1])}"
 
 
 @_or_dash
-def points(difference):
+def points(difference: float) -> str:
     """A difference of two fractions in percentage points, always signed."""
     text = f"{100 * difference:+.1f}".replace("-", "−")
     return "0.0" if text in ("+0.0", "−0.0") else text
 
 
 @_or_dash
-def p_value(p):
+def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 @_or_dash
-def count(number):
+def count(number: int) -> str:
     return f"{number:,}"
 
 
 @_or_dash
-def distance(length):
+def distance(length: float) -> str:
     """A norm, in units of images in [0, 1], to three significant digits."""
     return f"{length:.0f}" if abs(length) >= 1000 else f"{length:#.3g}".rstrip(".")
 
 
 @_or_dash
-def seconds(duration):
+def seconds(duration: float) -> str:
     if duration < 60:
         return f"{duration:.1f} s"
     minutes = duration / 60
     return f"{minutes:.1f} min" if minutes < 60 else f"{minutes / 60:.1f} h"
 
 
-def attack(name):
-    return ATTACKS.get(name, name)
+def attack(record: Mapping[str, Any]) -> str:
+    """The title that a record gives its attack, else that of the table above."""
+    name = record["attack"]
+    return record.get("title") or ATTACKS.get(name, name)
 
 
 @_or_dash
-def norm(name):
+def norm(name: str | None) -> str:
     return NORMS.get(name, name)
 
 
-def defense(name):
+def defense(name: str | None) -> str:
     return DEFENSES.get(name or "", name)
 
 
-def eps(record):
+def eps(record: Mapping[str, Any]) -> str:
     """The budget as the user wrote it ("8/255"); empty where there is none."""
     if record.get("eps") is None:
         return ""
     return f"ε = {record.get('eps_text') or format(record['eps'], 'g')}"
 
 
-def params(settings):
+def params(settings: dict[str, Any]) -> str:
     """Hyperparameters in one fixed order, as `a=1, b=2`."""
     return ", ".join(f"{name}={settings[name]}" for name in sorted(settings))
 
 
-def code(name):
+def code(name: object) -> str:
     """A name to be set in a monospaced font by the Markdown and HTML writers."""
     return "`" + str(name).replace("`", "'") + "`"
 
 
-def listing(phrases):
+def listing(phrases: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))

@@ -6,6 +6,8 @@ The difference is signed: mid-grey means unchanged. One factor holds for all row
 grid, and the column's title says it.
 """
 
+from typing import Any
+
 import matplotlib
 from matplotlib.figure import Figure
 import numpy as np
@@ -16,7 +18,7 @@ _RIGHT, _WRONG = "#0072B2", "#D55E00"
 _INCHES = 1.45
 
 
-def magnification(difference):
+def magnification(difference: np.ndarray) -> int:
     """The largest of 1, 2, 5, 10, 20, ... that shows `difference` without clipping."""
     largest = float(np.max(np.abs(difference), initial=0.0))
     if largest == 0:
@@ -26,7 +28,7 @@ def magnification(difference):
     return max([f for f in factors if f * largest <= 0.505] or [1])
 
 
-def image_grid(example):
+def image_grid(example: dict[str, Any]) -> bytes:
     """Draws one attack's examples.
 
     Args:

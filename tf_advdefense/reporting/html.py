@@ -10,6 +10,7 @@ import base64
 from html import escape
 
 from tf_advdefense.reporting import document
+from tf_advdefense.reporting.document import Section
 from tf_advdefense.reporting.stylesheet import STYLESHEET
 
 _PAGE = """<!DOCTYPE html>
@@ -38,7 +39,7 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def render(title, sections):
+def render(title: str, sections: list[Section]) -> str:
     """The page; the first section's blocks stand above the contents, as the lead."""
     lead, *others = sections
     return _PAGE.format(
@@ -52,7 +53,7 @@ def render(title, sections):
     )
 
 
-def inline(text):
+def inline(text: str) -> str:
     """Escapes a text; names in `backticks` become <code>."""
     pieces = _unbroken(escape(str(text))).split("`")
     if len(pieces) % 2 == 0:

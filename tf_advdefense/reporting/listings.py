@@ -9,6 +9,7 @@ import io
 import json
 
 from tf_advdefense.evaluation.records import RECORD
+from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables
@@ -16,7 +17,7 @@ from tf_advdefense.reporting.document import Cell
 from tf_advdefense.reporting.document import Table
 
 
-def models_table(results):
+def models_table(results: Results) -> Table | None:
     header = [
         Cell(text)
         for text in (
@@ -58,7 +59,7 @@ def _text(value):
     return tables.NONE if value is None else Cell(str(value))
 
 
-def records_table(results):
+def records_table(results: Results) -> Table | None:
     """Every record, one a row."""
     header = [
         Cell("Target", "source"),
@@ -109,7 +110,7 @@ def _target(record):
 
 def _attack(record):
     norm = formats.norm(record["norm"]) if record.get("norm") else ""
-    text = filter(None, [formats.attack(record["attack"]), norm, formats.eps(record)])
+    text = filter(None, [formats.attack(record), norm, formats.eps(record)])
     detail = [formats.params(record.get("params") or {}), record.get("adv_set") or ""]
     return Cell(", ".join(text), "\n".join(filter(None, detail)))
 
@@ -128,7 +129,7 @@ CSV_COLUMNS = [
 ]
 
 
-def records_csv(results):
+def records_csv(results: Results) -> str:
     """All records at full precision, one a line, parameters as JSON."""
     text = io.StringIO()
     writer = csv.DictWriter(

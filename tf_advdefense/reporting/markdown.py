@@ -6,12 +6,13 @@ render("Title", sections)   # text; figures are linked as figures/NAME.png
 import re
 
 from tf_advdefense.reporting import document
+from tf_advdefense.reporting.document import Section
 
 # Underscores inside a word are left alone by GitHub's Markdown, and by us.
 _SPECIAL = re.compile(r"[\\*\[\]|]|<(?=\S)|&(?=[#\w])|(?<!\w)_|_(?!\w)")
 
 
-def render(title, sections):
+def render(title: str, sections: list[Section]) -> str:
     parts = [f"# {escape(title)}"]
     for section in sections:
         parts.append(f"## {escape(section.title)}")
@@ -19,7 +20,7 @@ def render(title, sections):
     return "\n\n".join(parts) + "\n"
 
 
-def escape(text):
+def escape(text: str) -> str:
     """Escapes all but names in `backticks`, and joins lines."""
     pieces = " ".join(str(text).split()).split("`")
     if len(pieces) % 2 == 0:

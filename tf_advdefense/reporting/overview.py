@@ -8,9 +8,10 @@ tables have all of them. White-box cells are adaptive.
 
 import dataclasses
 
-import numpy as np
-
-from tf_advdefense.evaluation.records import wilson
+from tf_advdefense.evaluation.records import PerExample
+from tf_advdefense.evaluation.records import Results
+from tf_advdefense.evaluation.statistics import wilson
+from tf_advdefense.evaluation.statistics import worst_case
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables
@@ -20,7 +21,7 @@ from tf_advdefense.reporting.document import Table
 _RADIUS = 8 / 255
 
 
-def overview_table(results, per_example):
+def overview_table(results: Results, per_example: PerExample) -> Table | None:
     """Clean, white-box, worst case and transfer; None where one table has it all."""
     found = protocols.protocols(results)
     white_box = next((p for p in found if p.source is None), None)
@@ -74,7 +75,7 @@ def _at_one_radius(protocol):
 
 def _joined(shown):
     """The L-inf attacks of one and the same radius, of which there is a worst case."""
-    bounded = [c for c in shown if c.norm == "inf" and c.kind != protocols.MINIMAL_NORM]
+    bounded = [c for c in shown if c.norm == "inf" and c.goal == protocols.FIXED_EPS]
     radius = min((c.eps for c in bounded), key=lambda e: abs(e - _RADIUS), default=None)
     return [c for c in bounded if c.eps == radius]
 
@@ -102,7 +103,7 @@ def _length(record, condition):
     """The mean distance of a minimal-norm attack, a line of its own."""
     norm = condition.norm or "2"
     mean = record and record.get(f"mean_l{norm}")
-    if condition.kind != protocols.MINIMAL_NORM or mean is None:
+    if condition.goal != protocols.MINIMAL_NORM or mean is None:
         return ""
     return f"\n{formats.norm(norm)} {formats.distance(mean)}"
 
@@ -121,24 +122,3 @@ def _worst_column(per_example, protocol, joined):
         )
 
     return Cell("Worst case", joined[0].eps_label), cell
-
-
-def worst_case(per_example, keys):
-    """Which of the images that all measurements share are right in all, bool [n].
-
-    None where a measurement is missing or they share no image.
-    """
-    if any(f"{key}/ok" not in per_example for key in keys):
-        return None
-    each = [
-        dict(
-            zip(per_example[f"{key}/index"].tolist(), per_example[f"{key}/ok"].tolist())
-        )
-        for key in keys
-    ]
-    shared = set.intersection(*map(set, each))
-    return (
-        np.array([all(ok[i] for ok in each) for i in sorted(shared)])
-        if (shared)
-        else None
-    )

@@ -9,16 +9,21 @@ is therefore white-box. Under *white-box* every model faces images crafted on it
 A condition is an attack with every parameter, so no two budgets are ever pooled.
 """
 
+from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 import json
+from typing import Any
 
+from tf_advdefense.evaluation.records import Record
+from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import formats
 
 CLEAN, WHITE_BOX, TRANSFER = "clean", "white-box", "transfer"
 OBLIVIOUS = "oblivious"
-MINIMAL_NORM = "minimal-norm"
+FIXED_EPS, MINIMAL_NORM = "fixed-eps", "minimal-norm"
 
 
 @dataclass(frozen=True, order=True)
@@ -32,20 +37,17 @@ class Condition:
     params: str
     adv_set: str
     eps_label: str = field(compare=False, default="")
-    kind: str = field(compare=False, default="")
+    goal: str = field(compare=False, default="")
+    label: str = field(compare=False, default="")
 
     @property
-    def label(self):
-        return formats.attack(self.attack)
-
-    @property
-    def series(self):
+    def series(self) -> tuple[str, str, str]:
         """The attack at any budget; `eps_iter` goes with eps, so it may differ."""
         settings = self.settings()
         settings.pop("eps_iter", None)
         return self.attack, self.norm, formats.params(settings)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return json.loads(self.params)
 
 
@@ -54,12 +56,12 @@ class Protocol:
     """A table: `cells[model, condition]` is a record; `source` None is white-box."""
 
     source: str | None
-    models: list
-    conditions: list
-    cells: dict
+    models: list[str]
+    conditions: list[Condition]
+    cells: dict[tuple[str, Condition], Record]
 
     @property
-    def title(self):
+    def title(self) -> str:
         return (
             f"Examples crafted on {formats.code(self.source)}"
             if self.source
@@ -67,13 +69,13 @@ class Protocol:
         )
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f"transfer-{self.source}" if self.source else "white-box"
 
-    def attacked(self):
+    def attacked(self) -> list[Condition]:
         return [c for c in self.conditions if c.attack != CLEAN]
 
-    def budget(self, condition):
+    def budget(self, condition: Condition) -> str:
         """The eps, and whatever else tells this attack from its twins in the table."""
         same = [c for c in self.conditions if c.attack == condition.attack]
         twins = [c for c in same if (c.norm, c.eps) == (condition.norm, condition.eps)]
@@ -89,24 +91,24 @@ class Protocol:
             parts.append(condition.adv_set)
         return ", ".join(filter(None, parts))
 
-    def title_of(self, condition):
+    def title_of(self, condition: Condition) -> str:
         """For running text: "FGSM (ε = 8/255)"."""
         budget = self.budget(condition)
         return f"{condition.label} ({budget})" if budget else condition.label
 
-    def is_own(self, model, condition):
+    def is_own(self, model: str, condition: Condition) -> bool:
         """Whether a transfer table's cell is white-box: the source's own."""
         record = self.cells.get((model, condition), {})
         return bool(self.source) and record.get("setting") == WHITE_BOX
 
 
-def seen(results, protocol, model):
+def seen(results: Results, protocol: Protocol, model: str) -> bool:
     """Whether a model was trained on examples of the source: it is not held out."""
     sources = results["models"].get(model, {}).get("sources") or []
     return bool({*(protocol.source or "").split("+")} & {*sources})
 
 
-def condition_of(record, with_set=True):
+def condition_of(record: Record, with_set: bool = True) -> Condition:
     known = list(formats.ATTACKS)
     attack = record["attack"]
     settings = {
@@ -122,23 +124,24 @@ def condition_of(record, with_set=True):
         params=json.dumps(settings, sort_keys=True),
         adv_set=(record.get("adv_set") or "") if with_set else "",
         eps_label=formats.eps(record),
-        kind=record.get("kind") or "",
+        goal=record.get("goal") or "",
+        label=formats.attack(record),
     )
 
 
-def is_clean(record):
+def is_clean(record: Record) -> bool:
     return record["attack"] == CLEAN
 
 
-def undefended(results, name):
+def undefended(results: Results, name: str) -> bool:
     return results["models"].get(name, {}).get("defense") in (None, "", "none")
 
 
-def role(results, name):
+def role(results: Results, name: str) -> str:
     return results["models"].get(name, {}).get("role", "target")
 
 
-def ordered_models(results, names):
+def ordered_models(results: Results, names: Collection[str]) -> list[str]:
     """Undefended targets, control, defended targets, then the attack's sources."""
 
     def rank(name):
@@ -150,7 +153,7 @@ def ordered_models(results, names):
     return sorted(listed + unlisted, key=rank)
 
 
-def baseline_of(results, model):
+def baseline_of(results: Results, model: str) -> str | None:
     """The undefended target that `model` is compared with, or None.
 
     The same architecture if there is one; a target is not compared with itself.
@@ -167,7 +170,7 @@ def baseline_of(results, model):
     return (same or candidates or [None])[0]
 
 
-def challengers(results, models):
+def challengers(results: Results, models: Iterable[str]) -> list[str]:
     """The models that are compared with a baseline: defended ones and controls."""
     return [
         m
@@ -177,7 +180,7 @@ def challengers(results, models):
     ]
 
 
-def protocols(results):
+def protocols(results: Results) -> list[Protocol]:
     """Every table of the report, transfer from each source first, white-box last."""
     sources = dict.fromkeys(
         r["source"]
@@ -195,7 +198,8 @@ def _transfer(results, source):
     ]
     conditions = _by_condition([r for r in attacked if r["setting"] == TRANSFER])
     own = [r for r in attacked if r["setting"] == WHITE_BOX]
-    # The source's row: scored on the very set, or else attacked live alike.
+    # The source's own row holds its score on the very set, or else its score under the
+    # same attack, run on it for this report.
     for record in sorted(own, key=lambda r: not r.get("adv_set")):
         for condition in conditions:
             if condition_of(record) in (condition, replace(condition, adv_set="")):
@@ -208,7 +212,8 @@ def _white_box(results):
         r for r in results["records"] if not is_clean(r) and r["setting"] == WHITE_BOX
     ]
     crossed = {r["source"] for r in results["records"] if r["setting"] == TRANSFER}
-    # Scores on a set that only its own source was scored on stand in no other table.
+    # The score of a source on its own set stands in the transfer table of that source,
+    # unless no other model was scored on the set: then it stands here.
     shown = [r for r in records if not r.get("adv_set") or r["source"] not in crossed]
     conditions = _by_condition(shown, with_set=False)
     for record in records:
@@ -218,7 +223,9 @@ def _white_box(results):
     return _assemble(results, None, conditions)
 
 
-def oblivious(results, white_box):
+def oblivious(
+    results: Results, white_box: Protocol
+) -> dict[tuple[str, Condition], Record]:
     """{(model, condition of the white-box table): oblivious record}."""
     found = {
         (r["target"], condition_of(r, with_set=False)): r

@@ -1,8 +1,13 @@
 """From results to `report.md`, `report.html`, `results.csv` and `figures/*.png`."""
 
+from collections.abc import Sequence
 import pathlib
+from typing import Any
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.evaluation.records import Path
+from tf_advdefense.evaluation.records import PerExample
+from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import figures
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import grids
@@ -24,20 +29,25 @@ from tf_advdefense.reporting.document import slug
 from tf_advdefense.reporting.formats import code
 
 
-def write_report(directory, results, per_example, examples=()):
+def write_report(
+    directory: Path,
+    results: Results,
+    per_example: PerExample,
+    examples: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
     """Writes the report's files, each under a temporary name that is then renamed.
 
     The same input gives the same bytes: nothing of the time or place is written.
 
     Args:
       directory: where to; made if absent.
-      results: the content of `results.json` (format of `artifacts.results`), with
+      results: the content of `results.json` (see `evaluation.records`), with
         optional "flags": [{"flag", "where", "detail"}] to warn of.
       per_example: the arrays of `per_example.npz`; comparisons and distance curves
         are left out where arrays are missing.
-      examples: image grids, [{"attack", "eps_text", "source", "clean", "adversarial":
-        float32 [n, h, w, c] in [0, 1], "label", "clean_prediction", "prediction":
-        [n], "class_names"}].
+      examples: image grids, [{"attack", "title", "eps_text", "source", "clean" and
+        "adversarial": float32 [n, h, w, c] in [0, 1], "label", "clean_prediction" and
+        "prediction": int [n], "class_names"}].
 
     Returns:
       {"markdown", "html", "csv": path, "figures": [path, ...]} of `pathlib.Path`.
@@ -72,7 +82,9 @@ def _title(results):
     return f"Adversarial robustness on {name}" if name else "Adversarial robustness"
 
 
-def build_sections(results, per_example, examples=()):
+def build_sections(
+    results: Results, per_example: PerExample, examples: Sequence[dict[str, Any]] = ()
+) -> list[Section]:
     """The report's content; sections without a block are left out."""
     found = protocols.protocols(results)
     marks = figures.styles(
@@ -135,7 +147,7 @@ def _protocol_section(results, per_example, protocol, marks):
 def _distance_curves(per_example, protocol, marks):
     for condition in protocol.attacked():
         lengths = figures.distances(protocol, condition, per_example)
-        if condition.kind == protocols.MINIMAL_NORM and lengths:
+        if condition.goal == protocols.MINIMAL_NORM and lengths:
             title = protocol.title_of(condition)
             yield Figure(
                 f"distances-{slug(title)}",
@@ -148,8 +160,9 @@ def _distance_curves(per_example, protocol, marks):
 
 def _sweeps(found, marks):
     series = figures.sweeps(found)
+    labels = {c.attack: c.label for p in found for c in p.attacked()}
     for attack, norm, settings in series:
-        title = formats.attack(attack)
+        title = labels[attack]
         if sum(other == attack for other, *_ in series) > 1:
             title += f" ({', '.join(filter(None, [formats.norm(norm), settings]))})"
         yield Figure(
@@ -164,7 +177,7 @@ def _sweeps(found, marks):
 def _grids(examples):
     for number, example in enumerate(examples, 1):
         if len(example["clean"]):
-            title = formats.attack(example["attack"])
+            title = formats.attack(example)
             if example.get("eps_text"):
                 title += f" (ε = {example['eps_text']})"
             yield Figure(

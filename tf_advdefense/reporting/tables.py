@@ -8,7 +8,9 @@ would be empty is None.
 """
 
 from tf_advdefense.evaluation import statistics
-from tf_advdefense.evaluation.records import wilson
+from tf_advdefense.evaluation.records import PerExample
+from tf_advdefense.evaluation.records import Results
+from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting.document import Cell
@@ -18,7 +20,7 @@ NONE = Cell(formats.NONE)
 TRAINED_ON = "trained on"
 
 
-def accuracy_table(results, protocol):
+def accuracy_table(results: Results, protocol: protocols.Protocol) -> Table | None:
     """Accuracy of every model under every condition, with intervals and counts."""
     if not protocol.attacked():
         return None
@@ -55,12 +57,12 @@ def _header(protocol, conditions):
     return [Cell("Model")] + [Cell(c.label, budget(protocol, c)) for c in conditions]
 
 
-def budget(protocol, condition):
+def budget(protocol: protocols.Protocol, condition: protocols.Condition) -> str:
     """The smaller line of a column's heading."""
     return protocol.budget(condition) or formats.NORMS.get(condition.norm, "")
 
 
-def model_cell(results, name):
+def model_cell(results: Results, name: str) -> Cell:
     """A row's heading: the model, its role if it is no target, its defence."""
     model = results["models"].get(name, {})
     role = model.get("role", "target")
@@ -71,7 +73,12 @@ def model_cell(results, name):
     )
 
 
-def accuracy_cell(results, protocol, model, condition):
+def accuracy_cell(
+    results: Results,
+    protocol: protocols.Protocol,
+    model: str,
+    condition: protocols.Condition,
+) -> Cell:
     """Accuracy, interval and number of images; a dash where nothing was measured."""
     record = protocol.cells.get((model, condition))
     mark = ""
@@ -92,7 +99,7 @@ def _scored(record, mark=""):
     return Cell(formats.percent(record["accuracy"]), detail, mark, record["accuracy"])
 
 
-def oblivious_table(results, protocol):
+def oblivious_table(results: Results, protocol: protocols.Protocol) -> Table | None:
     """Two rows for each model whose defence an attacker may overlook."""
     overlooked = protocols.oblivious(results, protocol)
     models = [m for m in protocol.models if any(m == model for model, _ in overlooked)]
@@ -113,7 +120,9 @@ def oblivious_table(results, protocol):
     return Table(caption, header, rows) if rows else None
 
 
-def gain_table(results, per_example, protocol):
+def gain_table(
+    results: Results, per_example: PerExample, protocol: protocols.Protocol
+) -> Table | None:
     """Paired differences to the baseline, and of defended models to the control."""
     rows = [
         [Cell(formats.code(first), f"against {formats.code(second)}")]
@@ -133,7 +142,9 @@ def gain_table(results, per_example, protocol):
     return Table(caption, header, rows) if rows else None
 
 
-def comparisons(results, protocol):
+def comparisons(
+    results: Results, protocol: protocols.Protocol
+) -> list[tuple[str, str]]:
     """(model, reference) pairs worth a row; the reference is a baseline or control."""
     models = protocols.challengers(results, protocol.models)
     controls = [m for m in models if protocols.role(results, m) == "control"]
@@ -142,7 +153,13 @@ def comparisons(results, protocol):
     return [(first, second) for first, second in pairs if second in protocol.models]
 
 
-def gain(per_example, protocol, first, second, condition):
+def gain(
+    per_example: PerExample,
+    protocol: protocols.Protocol,
+    first: str,
+    second: str,
+    condition: protocols.Condition,
+) -> statistics.Pair | None:
     """`statistics.Pair` of two models under one condition, or None."""
     keys = [
         protocol.cells.get((model, condition), {}).get("key")
@@ -159,9 +176,9 @@ def _gain_cell(per_example, protocol, first, second, condition):
     return Cell(formats.points(pair.gain), detail)
 
 
-def distance_table(results, protocol):
+def distance_table(results: Results, protocol: protocols.Protocol) -> Table | None:
     """Success rate and length of minimal-norm attacks, the smaller the easier."""
-    attacks = [c for c in protocol.conditions if c.kind == protocols.MINIMAL_NORM]
+    attacks = [c for c in protocol.conditions if c.goal == protocols.MINIMAL_NORM]
     rows = [
         [
             model_cell(results, model),

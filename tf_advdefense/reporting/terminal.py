@@ -3,11 +3,12 @@
 print(render(results))
 """
 
+from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables
 
 
-def render(results):
+def render(results: Results) -> str:
     """One table per protocol: accuracy in % and its interval, `*` where white-box.
 
     Before them, a line for each red flag.

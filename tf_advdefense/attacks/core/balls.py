@@ -6,15 +6,18 @@
 A radius is float32 `[n]`, one per image; perturbations are `[n, ...]`.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from cleverhans.tf2.utils import clip_eta
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
-from tf_advdefense.attacks.core.stages import column
+from tf_advdefense.attacks.core.state import column
 
 
-def radii(eps, x):
+def radii(eps: Any, x: tf.Tensor) -> tf.Tensor:
     """eps or a step's length, one number or one per image, as float32 `[n]`.
 
     Raises:
@@ -31,7 +34,7 @@ def radii(eps, x):
     return eps
 
 
-def project(eta, norm, eps):
+def project(eta: tf.Tensor, norm: float, eps: tf.Tensor) -> tf.Tensor:
     """The nearest perturbations with `norm` at most eps; CleverHans' for inf and 2.
 
     In norm 0, eps is the number of entries that may differ from 0: the largest stay.
@@ -43,7 +46,7 @@ def project(eta, norm, eps):
     return clip_eta(eta, norm, column(eps, eta))
 
 
-def lengths(eta, norm):
+def lengths(eta: tf.Tensor, norm: float) -> tf.Tensor:
     """The norms of perturbations, float32 `[n]`; in norm 0 the changed entries."""
     size = _flat(tf.abs(eta))
     if norm == np.inf:
@@ -53,17 +56,19 @@ def lengths(eta, norm):
     return tf.reduce_sum(size if norm == 1 else tf.cast(size > 0, tf.float32), axis=1)
 
 
-def dual_lengths(gradient, norm):
+def dual_lengths(gradient: tf.Tensor, norm: float) -> tf.Tensor:
     """How much a step of unit `norm` can raise what the gradient is of, `[n]`."""
     return lengths(gradient, {2: 2, np.inf: 1, 1: np.inf}[norm])
 
 
-def farthest(x, norm, clip_min, clip_max):
+def farthest(x: tf.Tensor, norm: float, clip_min: float, clip_max: float) -> tf.Tensor:
     """The distance of each image to the farthest corner of the box, float32 `[n]`."""
     return lengths(tf.maximum(x - clip_min, clip_max - x), norm)
 
 
-def random_ball(keys, counter, shape, norm):
+def random_ball(
+    keys: tf.Tensor, counter: Any, shape: Sequence[int], norm: float
+) -> tf.Tensor:
     """Uniform draws from the unit ball, float32 `[n, *shape]`.
 
     Args:

@@ -1,101 +1,186 @@
-"""Runs an attack on one padded batch, in a few fixed shapes that shrink.
+"""The one runner: an attack on a batch, whose finished images leave it.
 
-An attack with stages (`init`, `advance`, `finish`) gives up its finished images between
-two blocks of iterations: the batch shrinks to the next of a few fixed sizes, and
-images of two batches never meet. A sequence of attacks gives each only the images that
-are still robust. `engine` cuts the batches.
+Direct calls, arrays (`craft`) and sequences all come here. Between two blocks of
+iterations an attack gives up its finished images: the batch shrinks to the next of a
+few fixed sizes, and images of two batches never meet. Of a sequence each attack gets
+only the images that are still robust. Inside a tf.function, where sizes cannot depend
+on values, every row stays until all are done.
 """
+
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.core.inputs import check_inputs
+from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.attacks.core.model_fn import num_classes
+from tf_advdefense.attacks.core.state import select
 from tf_advdefense.images import padded
 
 
-def run(model_fn, attack, batch, count, seed, settings, report):
-    """A padded batch's adversarial images, and the passes that each has taken.
+class Outcome(NamedTuple):
+    """What became of the images of a batch."""
+
+    images: tf.Tensor  # float32 [n, h, w, c]: finite, without gradient
+    fooled: tf.Tensor  # bool [n]: as far as the attack itself knows
+    forwards: tf.Tensor  # int [n]: forward passes taken
+    backwards: tf.Tensor  # int [n]
+
+
+def run(
+    attack: Any,
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    task: Any,
+    count: int | None = None,
+    report: Callable[[int, int], None] = lambda done, fooled: None,
+) -> Outcome:
+    """The adversarial images of a batch, and the passes that each has taken.
 
     Args:
-      model_fn: of `model_fn.inference`.
       attack: an `Attack`.
-      batch: images float32 `[n, ...]`, labels or targets and indices int `[n]`.
-      count: how many images come before the padding.
-      settings: `targeted`, `clip_min` and `clip_max`.
+      model_fn: of `model_fn.inference`.
+      x, y, keys: images, labels or targets and draw keys, checked; `[n, ...]`.
+      task: an `attack.Task`.
+      count: how many images come before padding; None for all.
       report: called with the numbers of images done and, among them, of the fooled.
-
-    Returns:
-      arrays: images, forward and backward passes.
     """
-    if attack.parts:
-        return _run_parts(model_fn, attack, batch, count, seed, settings, report)
-    if attack.stages is not None:
-        return _run_stages(model_fn, attack, batch, count, seed, settings, report)[:3]
-    x, y, index = batch
-    adv = attack(model_fn, x, y, seed=seed, index=index, **settings)
-    return adv.numpy(), *(np.full(len(x), passes) for passes in attack.passes)
-
-
-def _run_parts(model_fn, attack, batch, count, seed, settings, report):
-    """Part after part, each on the images that none before it has fooled."""
-    adv, robust = batch[0].copy(), np.arange(count)
-    passes = np.zeros((2, len(adv)), np.int64)
-    for part in attack.parts:
-        size = min(size for size in _batch_sizes(len(adv)) if size >= len(robust))
-        if not size:
-            break
-        rest = [padded(column[robust], size) for column in batch]
-        found, *taken, fooled = (
-            each[: len(robust)]
-            for each in _run_stages(
-                model_fn, part, rest, len(robust), seed, settings, lambda *_: None
-            )
+    rows = _Rows(model_fn, x, y, keys)
+    eager = tf.executing_eagerly()
+    if eager and not len(x):
+        return Outcome(
+            x, *(tf.zeros([0], kind) for kind in (tf.bool, "int32", "int32"))
         )
-        adv[robust] = found
-        passes[:, robust] += taken
-        robust = robust[~fooled]
-        report(count - len(robust), count - len(robust))
-    return adv, *passes
+    if attack.parts is not None:
+        sequence = _sequence if eager else _traced_sequence
+        outcome = sequence(attack.parts(attack.hyper), rows, task, count, report)
+    elif eager:
+        outcome = _shrinking(attack, rows, task, count, report)
+    else:
+        outcome = _traced(attack, rows, task)
+    # Where a model overflows in the midst of an attack, values stay clean.
+    adv = tf.where(tf.math.is_finite(outcome.images), outcome.images, x)
+    return outcome._replace(images=tf.stop_gradient(adv))
 
 
-def _run_stages(model_fn, attack, batch, count, seed, settings, report):
-    """The images, their forward and backward passes, and which of them fool."""
-    x, y, index = check_inputs(
-        model_fn,
-        *batch[:2],
-        index=batch[2],
-        gradient=attack.function.gradient,
-        **settings,
-    )
-    settings = {**attack.hyper, **settings}
-    state = attack.stages.init(model_fn, x, y, seed, index, settings)
-    state["done"] |= tf.range(len(x)) >= count  # the padding
-    sizes = _batch_sizes(len(x))
-    rows, adv = np.arange(len(x)), x.numpy()
-    results = {key: np.zeros(len(x), np.int64) for key in ("forwards", "backwards")}
-    results["fooled"] = np.zeros(len(x), bool)
+class _Rows(NamedTuple):
+    model_fn: ModelFn
+    x: tf.Tensor
+    y: tf.Tensor
+    keys: tf.Tensor
+
+    def take(self, which, size):
+        """These rows, padded to a batch of `size`."""
+        kept = padded(which, size)
+        return self._replace(
+            **{key: tf.gather(getattr(self, key), kept) for key in ("x", "y", "keys")}
+        )
+
+    def begin(self, attack, task):
+        """The attack's state, and its passes where it does all its work at once."""
+        state = attack.init(*self, attack.hyper, task)
+        if attack.advance is None:
+            classes = num_classes(self.model_fn, self.x)
+            passes = attack.cost(self.x.shape[1:], classes)
+            state = state._replace(progress=state.progress.spend(*passes))
+        return state
+
+
+def _shrinking(attack, rows, task, count, report):
+    """Row after row is read off as it is done; the others go on in a smaller batch."""
+    total = len(rows.x)
+    count = total if count is None else count
+    state = rows.begin(attack, task)
+    state = _rest(state, tf.range(total) >= count)  # the padding
+    sizes, place = batch_sizes(total), np.arange(total)
+    adv, results = rows.x.numpy(), np.zeros((3, total), np.int64)
     while True:
-        finished = state["done"].numpy()
-        working = len(rows) - int(np.count_nonzero(finished))
+        done, fooled, *passes = (part.numpy() for part in state.progress)
+        results[:, place] = [fooled & done, *passes]
+        working = len(place) - int(np.count_nonzero(done))
         size = min((size for size in sizes if size >= working), default=0)
-        for key, values in results.items():
-            values[rows] = state[key] & finished if key == "fooled" else state[key]
-        if size < len(rows):
-            adv[rows] = attack.stages.finish(state, settings)
-            state, rows = _shrink(state, rows, size)
+        if size < len(place):
+            adv[place] = attack.finish(state, attack.hyper, task)
+            state, place = _shrink(state, place, done, size)
         if not working:
-            return adv, *results.values()
-        report(count - working, int(np.sum(results["fooled"][:count])))
-        state = attack.stages.advance(model_fn, state, settings)
+            fooled, *passes = results
+            return Outcome(tf.constant(adv), fooled.astype(bool), *passes)
+        report(count - working, int(np.sum(results[0, :count])))
+        state = attack.advance(rows.model_fn, state, attack.hyper, task)
 
 
-def _batch_sizes(batch_size):
+def batch_sizes(batch_size: int) -> list[int]:
     """Sixteenths of the batch, of 8 images or more, and none."""
     sixteenths = {batch_size * k // 16 for k in range(1, 16)}
     return [0, batch_size, *(size for size in sixteenths if size >= 8)]
 
 
-def _shrink(state, rows, size):
-    """Unfinished images first; finished ones, which stay as they are, fill up."""
-    keep = np.argsort(state["done"].numpy(), kind="stable")[:size]
-    return {key: tf.gather(value, keep) for key, value in state.items()}, rows[keep]
+def _shrink(state, place, done, size):
+    """Unfinished rows first; finished ones, which stay as they are, fill up."""
+    keep = np.argsort(done, kind="stable")[:size]
+    return tf.nest.map_structure(lambda v: tf.gather(v, keep), state), place[keep]
+
+
+def _sequence(parts, rows, task, count, report):
+    """Part after part, each on the images that none before it has fooled."""
+    total = len(rows.x)
+    count = total if count is None else count
+    adv, robust = rows.x.numpy(), np.arange(count)
+    fooled, passes = np.zeros(total, bool), np.zeros((2, total), np.int64)
+    for part in parts:
+        size = min(size for size in batch_sizes(total) if size >= len(robust))
+        if not size:
+            break
+        left = rows.take(robust, size)
+        found, *taken = (
+            np.asarray(each)[: len(robust)]
+            for each in run(
+                part, left.model_fn, left.x, left.y, left.keys, task, len(robust)
+            )
+        )
+        adv[robust] = found
+        fooled[robust], passes[:, robust] = taken[0], passes[:, robust] + taken[1:]
+        robust = robust[~taken[0]]
+        report(count - len(robust), count - len(robust))
+    return Outcome(tf.constant(adv), fooled, *passes)
+
+
+def _traced(attack, rows, task, rest=None):
+    """All rows stay until all are done; those of `rest` are done from the start."""
+    state = rows.begin(attack, task)
+    state = state if rest is None else _rest(state, rest)
+    if attack.advance is not None:
+        (state,) = tf.while_loop(
+            lambda state: tf.reduce_any(~state.progress.done),
+            lambda state: [attack.advance(rows.model_fn, state, attack.hyper, task)],
+            [state],
+        )
+    _, *progress = state.progress
+    return Outcome(attack.finish(state, attack.hyper, task), *progress)
+
+
+def _traced_sequence(parts, rows, task, count, report):
+    outcome = None
+    for part in parts:
+        before, outcome = (
+            outcome,
+            _traced(part, rows, task, None if outcome is None else outcome.fooled),
+        )
+        if before is not None:
+            kept = select(before.fooled, before, outcome)
+            outcome = kept._replace(
+                fooled=before.fooled | outcome.fooled,
+                forwards=before.forwards + outcome.forwards,
+                backwards=before.backwards + outcome.backwards,
+            )
+    return outcome
+
+
+def _rest(state, mask):
+    """The state with these rows done."""
+    progress = state.progress
+    return state._replace(progress=progress._replace(done=progress.done | mask))

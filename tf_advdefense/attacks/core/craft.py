@@ -2,24 +2,32 @@
 
     for batch in craft_batches(model, make_attack("cw"), images, labels):
         print(batch["clean_index"], batch["prediction"], batch["l2"])
-    seconds = estimate(make_attack("cw"), len(images), time_passes(model, images))
+    seconds = estimate(
+        make_attack("cw"), len(images), time_passes(model, images),
+        image_shape=(32, 32, 3), num_classes=10)
 
 Images are uint8 or float32 in [0, 1], `[n, height, width, channels]`, in any array that
 slices like NumPy's; 8-bit images become float32 one batch at a time. Batches are cut at
 multiples of `batch_size` from the array's start and the last one is padded by repeating
 its first image: nothing is traced after the first batch, and arrays that begin at
-such a multiple of a longer one give the same bytes as the longer one.
-
-Within a batch, finished images leave, in `driver`.
+such a multiple of a longer one give the same bytes as the longer one. Within a batch,
+finished images leave (`batch.run`).
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 import functools
 import time
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.core.batch import run
+from tf_advdefense.attacks.core import batch
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.draws import row_keys
 from tf_advdefense.attacks.core.gradient_check import compute_gradient
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
 from tf_advdefense.attacks.core.inputs import check_inputs
@@ -32,24 +40,24 @@ from tf_advdefense.images import padded
 
 
 def craft_batches(
-    model_fn,
-    attack,
-    images,
-    labels,
-    index=None,
+    model: Any,
+    attack: Attack,
+    images: np.ndarray,
+    labels: np.ndarray,
+    index: np.ndarray | None = None,
     *,
-    targets=None,
-    attack_labels="true",
-    batch_size=128,
-    clip_min=0.0,
-    clip_max=1.0,
-    seed=0,
-    progress=None,
-):
+    targets: np.ndarray | None = None,
+    attack_labels: str = "true",
+    batch_size: int = 128,
+    clip_min: float = 0.0,
+    clip_max: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
     """Yields the adversarial examples of one batch after the other.
 
     Args:
-      model_fn: a keras.Model, or a function, from images to logits.
+      model: a keras.Model, or a function, from images to logits, or a list of them.
       attack: an `Attack`.
       images: uint8 or float32 `[n, height, width, channels]`.
       labels: int `[n]`, the true classes.
@@ -72,27 +80,34 @@ def craft_batches(
     """
     index = np.arange(len(images)) if index is None else np.asarray(index)
     _check_arrays(images, attack_labels, labels=labels, index=index, targets=targets)
-    settings = dict(targeted=targets is not None, clip_min=clip_min, clip_max=clip_max)
-    logits_fn, served_fn = inference(model_fn), served(model_fn)
+    task = Task(targets is not None, clip_min, clip_max)
+    attacked, itself = inference(model), served(model)
+    pad = functools.partial(padded, batch_size=batch_size)
     fooled = 0
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
         clean = as_float(images[rows])
-        pad = functools.partial(padded, batch_size=batch_size)
 
-        def report(done, fooled, before=fooled, start=start):
+        def report(done, fooled_now, before=fooled, start=start):
             if progress is not None:
-                progress(start + done, len(images), before + fooled)
+                progress(start + done, len(images), before + fooled_now)
 
-        clean_prediction = predict(served_fn, pad(clean)).numpy()[: len(clean)]
+        clean_prediction = predict(itself, pad(clean)).numpy()[: len(clean)]
         goal = labels[rows] if attack_labels == "true" else clean_prediction
         goal = goal if targets is None else targets[rows]
-        batch = (pad(clean), pad(goal), pad(index[rows]))
-        adv, *passes = run(logits_fn, attack, batch, len(clean), seed, settings, report)
-        prediction = predict(served_fn, adv).numpy()[: len(clean)]
-        adv = adv[: len(clean)]
-        reached = prediction == goal
-        count = int(np.sum(reached if targets is not None else ~reached))
+        x, y, places = check_inputs(
+            attacked,
+            pad(clean),
+            pad(goal),
+            task,
+            pad(index[rows]),
+            attack.needs_gradient,
+        )
+        keys = row_keys(seed, places)
+        found = batch.run(attack, attacked, x, y, keys, task, len(clean), report)
+        prediction = predict(itself, found.images).numpy()[: len(clean)]
+        adv = found.images.numpy()[: len(clean)]
+        count = int(np.sum((prediction == goal) == task.targeted))
         report(len(clean), count)
         fooled += count
         yield {
@@ -102,18 +117,27 @@ def craft_batches(
             "clean_prediction": clean_prediction,
             "prediction": prediction,
             **norms(adv, clean),
-            "forwards": passes[0][: len(clean)],
-            "backwards": passes[1][: len(clean)],
+            "forwards": np.asarray(found.forwards, np.int64)[: len(clean)],
+            "backwards": np.asarray(found.backwards, np.int64)[: len(clean)],
         }
 
 
-def craft(model_fn, attack, images, labels, index=None, **settings):
+def craft(
+    model: Any,
+    attack: Attack,
+    images: np.ndarray,
+    labels: np.ndarray,
+    index: np.ndarray | None = None,
+    **settings: Any,
+) -> dict[str, np.ndarray]:
     """`craft_batches` in one dict of arrays, for as many images as memory holds."""
-    batches = list(craft_batches(model_fn, attack, images, labels, index, **settings))
+    batches = list(craft_batches(model, attack, images, labels, index, **settings))
     return {key: np.concatenate([b[key] for b in batches]) for key in batches[0]}
 
 
-def time_passes(model_fn, images, *, batch_size=128, gradient=True):
+def time_passes(
+    model: Any, images: np.ndarray, *, batch_size: int = 128, gradient: bool = True
+) -> tuple[float, float]:
     """Seconds of a batch's forward pass and of its input gradient, compiled.
 
     Each is timed after a first, untimed call; without `gradient`, which a model may
@@ -123,13 +147,13 @@ def time_passes(model_fn, images, *, batch_size=128, gradient=True):
       ValueError: in one line, for a model without the gradient.
     """
     x = tf.constant(padded(as_float(images[:batch_size]), batch_size))
-    logits_fn = inference(model_fn)
-    x, y, _ = check_inputs(logits_fn, x, None, False, 0.0, 1.0, None, gradient)
-    forward = _second_call(lambda: predict(logits_fn, x))
+    model_fn = inference(model)
+    x, y, _ = check_inputs(model_fn, x, None, Task(), None, gradient)
+    forward = _second_call(lambda: predict(model_fn, x))
     if not gradient:
         return forward, 0.0
     return forward, _second_call(
-        lambda: compute_gradient(logits_fn, cross_entropy, x, y, False)
+        lambda: compute_gradient(model_fn, cross_entropy, x, y, False)
     )
 
 
@@ -140,12 +164,20 @@ def _second_call(function):
     return time.perf_counter() - start
 
 
-def estimate(attack, num_images, seconds, *, batch_size=128):
+def estimate(
+    attack: Attack,
+    num_images: int,
+    seconds: tuple[float, float],
+    *,
+    image_shape: Sequence[int],
+    num_classes: int,
+    batch_size: int = 128,
+) -> float:
     """The seconds that an attack takes at most, by `seconds` of `time_passes`.
 
     Attacks that stop per image mostly need much less.
     """
-    forwards, backwards = attack.passes
+    forwards, backwards = attack.cost(image_shape, num_classes)
     batches = -(-num_images // batch_size)
     return batches * (
         backwards * seconds[1] + max(0, forwards - backwards) * seconds[0]

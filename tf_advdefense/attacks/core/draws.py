@@ -11,18 +11,20 @@ doi:10.1145/2714064.2660195), a dozen integer operations per entry on whole batc
 same numbers come on every device.
 """
 
+from collections.abc import Sequence
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 
-def row_keys(seed, index):
+def row_keys(seed: Any, index: Any) -> tf.Tensor:
     """A key per image, int64 `[n]`, from a seed and the images' indices `[n]`."""
     return _mix(_mix(tf.cast(seed, tf.int64) + _GOLDEN) + tf.cast(index, tf.int64))
 
 
-def uniform(keys, counter, shape):
+def uniform(keys: tf.Tensor, counter: Any, shape: Sequence[int]) -> tf.Tensor:
     """Uniform float32 in [0, 1), `[n, *shape]`.
 
     Args:
@@ -35,18 +37,20 @@ def uniform(keys, counter, shape):
     return tf.cast(_shift(_bits(keys, counter, shape), 40), tf.float32) / 2.0**24
 
 
-def sign(keys, counter, shape):
+def sign(keys: tf.Tensor, counter: Any, shape: Sequence[int]) -> tf.Tensor:
     """-1 or 1 with equal chances, float32 `[n, *shape]`; arguments as of `uniform`."""
     return tf.where(_bits(keys, counter, shape) < 0, -1.0, 1.0)
 
 
-def integer(keys, counter, shape, bound):
+def integer(
+    keys: tf.Tensor, counter: Any, shape: Sequence[int], bound: Any
+) -> tf.Tensor:
     """Uniform int32 in [0, bound), `[n, *shape]`; `bound` below 2^16, also a tensor."""
     bound = tf.cast(bound, tf.float32)
     return tf.cast(tf.floor(uniform(keys, counter, shape) * bound), tf.int32)
 
 
-def normal(keys, counter, shape):
+def normal(keys: tf.Tensor, counter: Any, shape: Sequence[int]) -> tf.Tensor:
     """Standard normal float32, `[n, *shape]`; arguments as of `uniform`."""
     # Box and Muller 1958, on halves of 64 bits; the radius must not take log(0).
     bits = _bits(keys, counter, shape)

@@ -8,23 +8,23 @@ here of the cross-entropy. The check costs one input gradient at the first call 
 model and image shape, and nothing later.
 """
 
-import weakref
-
 from cleverhans.tf2.utils import compute_gradient
 import keras
 import tensorflow as tf
 
-_SOUND = weakref.WeakKeyDictionary()  # model functions, with the shapes that were tried
+from tf_advdefense.attacks.core.model_fn import ModelFn
 
 cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
 
 
-def check_gradient(model_fn, x, y, targeted):
+def check_gradient(
+    model_fn: ModelFn, x: tf.Tensor, y: tf.Tensor, targeted: bool
+) -> None:
     """Raises ValueError where x gets no gradient, or eagerly one that is not finite.
 
     Args:
-      model_fn: a function from images to logits; its attribute `model`, if any, gives
-        the keras.Model whose layers are looked through.
+      model_fn: of `inference`; where it has a keras.Model, the layers of that are
+        looked through.
       x, y: float32 images, whose rows may hold NaN, and int64 labels.
     """
     # Tracing only, and of the very function that most attacks call next.
@@ -39,16 +39,9 @@ def check_gradient(model_fn, x, y, targeted):
         raise ValueError(_none(model_fn, x)) from error
     if traced.structured_outputs is None:
         raise ValueError(_none(model_fn, x))
-    if tf.executing_eagerly() and x.shape not in _tried(model_fn):
+    if tf.executing_eagerly() and x.shape not in model_fn.sound_shapes:
         _check_finite(model_fn, x, y, targeted)
-        _tried(model_fn).add(x.shape)
-
-
-def _tried(model_fn):
-    try:
-        return _SOUND.setdefault(model_fn, set())
-    except TypeError:  # what cannot be referenced weakly is tried every time
-        return set()
+        model_fn.sound_shapes.add(x.shape)
 
 
 def _check_finite(model_fn, x, y, targeted):
@@ -73,7 +66,9 @@ def _none(model_fn, x):
 
 
 def _not_finite(model_fn, x, y):
-    layer = _layer(model_fn, x, lambda *values: _overflows(*values, y))
+    layer = _layer(
+        model_fn, x, lambda tape, x, outputs: _overflows(tape, x, outputs, y)
+    )
     return (
         "The gradient of the model's loss must be finite. Received: infinite or "
         f"undefined values{layer and f', which come from {layer}'}. Look for a "
@@ -83,7 +78,7 @@ def _not_finite(model_fn, x, y):
 
 def _layer(model_fn, x, find):
     """The first layer that `find` picks, as "layer 'name' (Type)"; "" if unknown."""
-    model = getattr(model_fn, "model", lambda: None)()
+    model = model_fn.model
     if model is None or not tf.executing_eagerly():
         return ""
     try:

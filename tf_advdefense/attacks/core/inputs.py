@@ -1,31 +1,42 @@
 """The arguments that all attacks share, checked: images, labels, indices, bounds."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.gradient_check import check_gradient
-from tf_advdefense.attacks.core.model_fn import compiled_logits
-from tf_advdefense.attacks.core.model_fn import members
+from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.attacks.core.model_fn import num_classes
 from tf_advdefense.attacks.core.model_fn import predict
 
 
-def check_inputs(model_fn, x, y, targeted, clip_min, clip_max, index, gradient=True):
+def check_inputs(
+    model_fn: ModelFn, x: Any, y: Any, task: Any, index: Any, gradient: bool = True
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Checked `(images float32, labels int64, indices int64)`; y None is predicted.
+
+    Args:
+      model_fn: of `inference`.
+      x, y, index: images, labels and indices, or None for the latter two, as `Attack`
+        takes them.
+      task: an `attack.Task`.
+      gradient: whether the model's logits must have one.
 
     Raises:
       ValueError: in one line, also at tracing. The images' values can only be
         checked eagerly.
     """
     x = tf.stop_gradient(tf.cast(x, tf.float32))
-    _check_range(x, clip_min, clip_max)
-    if y is None and targeted:
+    _check_range(x, task.clip_min, task.clip_max)
+    if y is None and task.targeted:
         raise ValueError(
             "A targeted attack needs `y`, the target classes. Received: y=None."
         )
     y = predict(model_fn, x) if y is None else _classes(model_fn, y, x)
     index = tf.range(tf.shape(x)[0]) if index is None else _per_image("index", index, x)
     if gradient:
-        for member in members(model_fn):  # of a mean, one gradient would suffice
-            check_gradient(member, x, y, targeted)
+        for member in model_fn.members:  # of a mean, one gradient would suffice
+            check_gradient(member, x, y, task.targeted)
     return x, y, tf.cast(index, tf.int64)
 
 
@@ -49,9 +60,7 @@ def _classes(model_fn, y, x):
     y = _per_image("y", y, x)
     if not tf.executing_eagerly() or not tf.size(y):
         return y
-    # Traced here, the model's forward pass is at hand for `predict`.
-    traced = compiled_logits.get_concrete_function(model_fn, x)
-    count = traced.structured_outputs.shape[-1]
+    count = num_classes(model_fn, x)
     low, high = int(tf.reduce_min(y)), int(tf.reduce_max(y))
     if low < 0 or high >= count:
         raise ValueError(

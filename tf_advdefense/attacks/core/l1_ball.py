@@ -6,12 +6,14 @@ To cut the bounds after a projection on the ball alone would waste radius (Croce
 Hein 2021, arXiv:2103.01208, section 2): this is the projection on both at once.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 _TOLERANCE = 1e-6  # of the radius: what float32 sums can tell
 
 
-def project(eta, radius, low, high):
+def project(eta: tf.Tensor, radius: Any, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
     """The nearest perturbation of L1 norm `radius` at most, and in [low, high].
 
     All entries shrink by the same level, but not beyond 0, and are cut to their room.

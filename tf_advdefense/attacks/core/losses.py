@@ -7,19 +7,21 @@ Logits are float32 `[n, classes]`, labels int64 `[n]`. A loss is large where the
 is wrong; a targeted attack descends it, with the target as its label.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import joint_logits
-from tf_advdefense.attacks.core.model_fn import members
 
 
-def margin(labels, logits):
+def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """By how much the largest other logit exceeds the label's: positive when wrong."""
     return _largest_other(labels, logits) - tf.gather(logits, labels, batch_dims=1)
 
 
-def dlr(labels, logits):
+def dlr(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Difference of logits ratio, Croce and Hein 2020 (arXiv:2003.01690), eq. 6.
 
     The margin in units of the gap between the first and the third logit: blind to the
@@ -34,7 +36,7 @@ def dlr(labels, logits):
     return margin(labels, logits) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
-def targeted_dlr(labels, logits, targets):
+def targeted_dlr(labels: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """The DLR loss towards one wrong class, Croce and Hein 2020, eq. 7.
 
     By how much the target's logit exceeds the label's, in units of the gap between the
@@ -56,7 +58,7 @@ def _largest_other(labels, logits):
 LOSSES = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 
-def check_loss(loss):
+def check_loss(loss: str) -> None:
     """Raises ValueError for a name that LOSSES lacks."""
     if loss not in LOSSES:
         raise ValueError(
@@ -64,14 +66,18 @@ def check_loss(loss):
         )
 
 
-def evaluate(model_fn, loss_fn, x, y):
+def evaluate(
+    model_fn: ModelFn, loss_fn: Callable, x: tf.Tensor, y: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """`(logits, loss)`; of joint models, the loss is the mean of their losses."""
-    each = [member(x) for member in members(model_fn)]
+    each = [member(x) for member in model_fn.members]
     loss = sum(loss_fn(labels=y, logits=logits) for logits in each) / len(each)
     return (joint_logits(each) if len(each) > 1 else each[0]), loss
 
 
-def climb(model_fn, loss_fn, x, y, targeted):
+def climb(
+    model_fn: ModelFn, loss_fn: Callable, x: tf.Tensor, y: tf.Tensor, targeted: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """`(logits, loss, gradient)` at x, with the sign that an attack ascends."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
@@ -80,12 +86,14 @@ def climb(model_fn, loss_fn, x, y, targeted):
     return logits, loss, tape.gradient(loss, x)
 
 
-def is_better(fooled, loss, was_fooled, best_loss):
+def is_better(
+    fooled: tf.Tensor, loss: tf.Tensor, was_fooled: tf.Tensor, best_loss: tf.Tensor
+) -> tf.Tensor:
     """Rows that fool for the first time, or else have a larger loss; bool `[n]`."""
     return tf.where(fooled == was_fooled, loss > best_loss, fooled)
 
 
-def is_fooled(logits, y, targeted):
+def is_fooled(logits: tf.Tensor, y: tf.Tensor, targeted: bool) -> tf.Tensor:
     """Whether each row's class is the target, or any but the label; bool `[n]`."""
     reached = tf.argmax(logits, axis=1) == y
     return reached if targeted else ~reached

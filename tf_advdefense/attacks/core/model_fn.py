@@ -1,152 +1,203 @@
-"""Models as attacks see them: functions from images to logits.
+"""Models as attacks see them: functions from images to float32 logits.
 
     model_fn = inference(model)               # BatchNorm and dropout at inference
     model_fn = inference([resnet, alexnet])   # several at once, see `joint`
     predict(model_fn, images)                 # classes, compiled
     predict(served(model), images)            # of the model itself, see `served`
 
-A model that draws at random is attacked on its expectation: `inference` calls it where
-`attacked()` is true, and its random layers then give the mean over draws that do not
-depend on the image.
+A model that draws at random is attacked on its expectation, the same model with each
+random layer replaced by the mean over draws that do not depend on the image.
 
-Compiled functions are traced anew for every new function: so there is one and the same
-for each model, whoever asks.
+Compiled functions are traced anew for every new object, so each model has one and the
+same `ModelFn`, whoever asks. It is kept in the model itself and lives as long.
 """
 
-import contextvars
+from collections.abc import Callable
+from collections.abc import Sequence
 import functools
-import weakref
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-_FUNCTIONS = weakref.WeakKeyDictionary()
-_SERVED = weakref.WeakKeyDictionary()
-_ATTACKED = contextvars.ContextVar("attacked", default=False)
+_KEPT = "_tf_advdefense_{}"  # the entry of a model's `vars` that holds its `ModelFn`
 
 
-def inference(model_fn):
-    """One and the same function per model, with BatchNorm and dropout at inference.
+class ModelFn:
+    """Images float32 `[n, height, width, channels]` to logits float32 `[n, classes]`.
 
-    Of a model with random layers, it is what an attack should see: the expectation over
-    their draws (EOT, Athalye et al. 2018, arXiv:1707.07397), itself not random.
+    Attributes:
+      model: the keras.Model, whose layers can be looked through, or None.
+      members: the functions that a joint one is made of; of another one itself.
+      is_expectation: whether it is the mean over the draws of a random model.
+      sound_shapes: of images for which `gradient_check` found its gradient finite.
+    """
 
-    It does not keep the model alive: whoever uses it holds the model, too.
+    def __init__(
+        self,
+        function: Callable,
+        model: keras.Model | None = None,
+        members: "Sequence[ModelFn]" = (),
+        is_expectation: bool = False,
+    ):
+        self._function = function
+        self.model = model
+        self.members = tuple(members) or (self,)
+        self.is_expectation: bool = is_expectation or any(
+            member.is_expectation for member in members
+        )
+        self.sound_shapes: set[tf.TensorShape] = set()
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        # Models of any floating kind are attacked in float32.
+        return tf.cast(self._function(images), tf.float32)
+
+    def as_one(self) -> "ModelFn":
+        """The same function without its members: a joint model's own logits."""
+        return ModelFn(self) if len(self.members) > 1 else self
+
+
+def inference(model: Any) -> ModelFn:
+    """The function that an attack sees, with BatchNorm and dropout at inference.
+
+    Of a model with random layers, it is the expectation over their draws (EOT, Athalye
+    et al. 2018, arXiv:1707.07397), itself not random.
 
     Args:
-      model_fn: a keras.Model, or any function from images to logits, returned as is
-        where its logits are float32; or a list of them, one function then (`joint`).
+      model: a keras.Model, or any function from images to logits; or a list of them,
+        which becomes one function (`joint`).
     """
-    if isinstance(model_fn, (list, tuple)):
-        return joint(*(inference(member) for member in model_fn))
-    if not isinstance(model_fn, keras.Model):
-        return model_fn
-    if model_fn not in _FUNCTIONS:
-        model = weakref.ref(model_fn)  # a strong one would keep every model alive
-        _FUNCTIONS[model_fn] = _under_attack(model)
-        _FUNCTIONS[model_fn].model = model
-        _FUNCTIONS[model_fn].random = is_random(model_fn)
-    return _FUNCTIONS[model_fn]
+    if isinstance(model, ModelFn):
+        return model
+    if isinstance(model, (list, tuple)):
+        return joint(*map(inference, model))
+    return _kept(model, "attacked", _attacked)
 
 
-def _under_attack(model):
-    def logits(images):
-        token = _ATTACKED.set(True)
-        try:
-            return in_float32(model()(images, training=False))
-        finally:
-            _ATTACKED.reset(token)
-
-    return logits
-
-
-def in_float32(logits):
-    """Logits of any floating kind as float32, in which attacks calculate."""
-    return tf.cast(logits, tf.float32)
-
-
-def attacked():
-    """Whether an attack asks: a layer that draws at random then gives its mean."""
-    return _ATTACKED.get()
-
-
-def served(model_fn):
+def served(model: Any) -> ModelFn:
     """What decides whether an image fools: the model itself, with draws of its own.
 
     The same function as that of `inference` unless layers of the model are `random`.
 
     Args:
-      model_fn: as of `inference`.
+      model: as of `inference`.
     """
-    if isinstance(model_fn, (list, tuple)):
-        return joint(*(served(member) for member in model_fn))
-    if not isinstance(model_fn, keras.Model) or not is_random(model_fn):
-        return inference(model_fn)
-    if model_fn not in _SERVED:
-        model = weakref.ref(model_fn)
-        _SERVED[model_fn] = lambda images: in_float32(model()(images, training=False))
-        _SERVED[model_fn].model = model
-    return _SERVED[model_fn]
+    if isinstance(model, (list, tuple)):
+        return joint(*map(served, model))
+    if not is_random(model):
+        return inference(model)
+    return _kept(model, "served", _itself)
 
 
-def is_random(model):
+def _kept(model, name, make):
+    """What `make(model)` gives, once and for all."""
+    try:
+        entries = vars(model)
+    except TypeError:  # a built-in function, say, which is traced anew at each call
+        return make(model)
+    key = _KEPT.format(name)
+    if key not in entries:
+        entries[key] = make(model)
+    return entries[key]
+
+
+def _itself(model):
+    if isinstance(model, keras.Model):
+        return ModelFn(lambda images: model(images, training=False), model)
+    return ModelFn(model)
+
+
+def _attacked(model):
+    if not is_random(model):
+        return _itself(model)
+    view = expectation(model)
+    return ModelFn(
+        lambda images: view(images, training=False), model, is_expectation=True
+    )
+
+
+def is_random(model: Any) -> bool:
     """Whether a layer of a keras.Model declares that it draws at inference."""
-    return any(getattr(layer, "random", False) for layer in model._flatten_layers())
+    return isinstance(model, keras.Model) and any(
+        getattr(layer, "random", False) for layer in model._flatten_layers()
+    )
 
 
-def is_expectation(model_fn):
-    """Whether it is the mean over the draws of a random model."""
-    return any(getattr(member, "random", False) for member in members(model_fn))
+def expectation(model: keras.Model) -> keras.Model:
+    """The model with each random layer replaced by its mean over draws.
+
+    Weights are shared. A random layer says so by an attribute `random`, and has a
+    method `expectation` from its inputs to that mean.
+    """
+
+    def replace(layer):
+        if isinstance(layer, keras.Model) and is_random(layer):
+            return expectation(layer)
+        return _Expectation(layer) if getattr(layer, "random", False) else layer
+
+    return keras.models.clone_model(model, clone_function=replace)
 
 
-@functools.lru_cache(maxsize=8)  # The same function again: nothing is traced anew.
-def joint(*model_fns):
+class _Expectation(keras.layers.Layer):
+    """A random layer's mean over draws."""
+
+    def __init__(self, layer):
+        super().__init__(name=layer.name, dtype="float32", trainable=False)
+        self.layer = layer
+
+    def call(self, inputs):
+        return self.layer.expectation(inputs)
+
+
+# The same function again for the same models: nothing is traced anew.
+@functools.lru_cache(maxsize=8)
+def joint(*model_fns: ModelFn) -> ModelFn:
     """Several models as one: its logits are the mean of their log-probabilities.
 
     Attacks on a loss do not attack these logits, but the mean of the models' losses
     (see `losses`); they find the models in `members`.
     """
-
-    def model_fn(x):
-        return joint_logits([member(x) for member in model_fns])
-
-    model_fn.members = model_fns
-    return model_fn
+    return ModelFn(
+        lambda x: joint_logits([member(x) for member in model_fns]), members=model_fns
+    )
 
 
-def stacked(model_fn, y):
+def stacked(model_fn: ModelFn, y: tf.Tensor) -> tuple[ModelFn, tf.Tensor]:
     """`(model_fn, y)` with which CleverHans' functions attack the mean of the losses.
 
     They differentiate the sum of a vector of losses, and their steps do not depend on
     the losses' scale: so of a joint model they get the logits of its members one after
     the other along the batch axis, and as often the labels. Another model is unchanged.
     """
-    models = members(model_fn)
-    if len(models) == 1:
-        return models[0], y
-    return _stacked(models), tf.tile(y, [len(models)])
+    members = model_fn.members
+    if len(members) == 1:
+        return members[0], y
+    return _stacked(members), tf.tile(y, [len(members)])
 
 
 @functools.lru_cache(maxsize=8)
-def _stacked(models):
-    return lambda x: tf.concat([member(x) for member in models], axis=0)
+def _stacked(members):
+    return ModelFn(lambda x: tf.concat([member(x) for member in members], axis=0))
 
 
-def joint_logits(logits):
+def joint_logits(logits: list[tf.Tensor]) -> tf.Tensor:
     """The mean log-probabilities of a list of logits, `[n, classes]` each."""
     return sum(tf.nn.log_softmax(each) for each in logits) / len(logits)
 
 
-def members(model_fn):
-    """The models of a joint one; any other model alone."""
-    return getattr(model_fn, "members", (model_fn,))
-
-
-def predict(model_fn, x):
+def predict(model_fn: ModelFn, x: tf.Tensor) -> tf.Tensor:
     """The model's classes, int64 `[batch]`, compiled; `model_fn` from `inference`."""
     return tf.argmax(compiled_logits(model_fn, x), axis=1)
 
 
 @tf.function  # With autograph, as CleverHans' gradient: a model may use len(x).
-def compiled_logits(model_fn, x):
+def compiled_logits(model_fn: ModelFn, x: tf.Tensor) -> tf.Tensor:
+    """The model's logits, float32 `[batch, classes]`."""
     return model_fn(x)
+
+
+def num_classes(model_fn: ModelFn, x: tf.Tensor) -> int:
+    """How many logits the model has for each image."""
+    # Traced here, the model's forward pass is at hand for `predict`.
+    traced = compiled_logits.get_concrete_function(model_fn, x)
+    return traced.structured_outputs.shape[-1]

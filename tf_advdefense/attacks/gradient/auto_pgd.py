@@ -19,53 +19,24 @@ the schedule of radii in L1 begins at the projection of the image plus noise (th
 image is added twice).
 """
 
+from collections.abc import Sequence
 import functools
+from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from tf_advdefense.attacks.core.stages import Stages
-from tf_advdefense.attacks.core.stages import staged
-from tf_advdefense.attacks.gradient.auto_pgd_runs import advance
-from tf_advdefense.attacks.gradient.auto_pgd_runs import finish
-from tf_advdefense.attacks.gradient.auto_pgd_runs import init
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.gradient import auto_pgd_runs
 
 
-def cost(hyper):
-    """The forward and the backward passes that an attack takes at most."""
-    points = hyper["n_iter"] + (3 if hyper["use_largereps"] else 1)
-    runs = hyper.get("n_target_classes", 1) * hyper["n_restarts"]
-    backwards = runs * points * hyper["eot_iter"]
-    return backwards + hyper["eot_iter"], backwards
-
-
-def _check(norm, use_largereps):
-    if use_largereps and norm != 1:
-        raise ValueError(
-            "`use_largereps` is for the L1 ball. "
-            f"Received: norm={norm!r}. Leave it False, or use norm=1."
-        )
-
-
-def _stages(loss):
-    """The stages of Auto-PGD on one loss."""
-    bound = (functools.partial(stage, loss=loss) for stage in (init, advance))
-    return Stages(*bound, finish)
-
-
-@staged(norms=(np.inf, 2, 1), stages=_stages("ce"))
-def apgd_ce(
-    *,
-    eps=8 / 255,
-    norm=np.inf,
-    n_iter=100,
-    n_restarts=1,
-    eot_iter=1,
-    rho=0.75,
-    use_largereps=False,
-):
+class Hyper(NamedTuple):
     """Auto-PGD on the cross-entropy, Croce and Hein 2020 (arXiv:2003.01690), alg. 1.
 
-    Args:
+    Attributes:
+      eps: the radius.
+      norm: np.inf, 2 or 1.
       n_iter: steps of a run, which takes one input gradient more than that.
       n_restarts: runs from other random starts, for images not yet fooled; AutoAttack
         takes 5 in L1.
@@ -77,47 +48,85 @@ def apgd_ce(
         and 30 % in one twice as wide (arXiv:2103.01208, section 4.3), which take two
         gradients more; AutoAttack does.
     """
-    _check(norm, use_largereps)
+
+    eps: float = 8 / 255
+    norm: float = np.inf
+    n_iter: int = 100
+    n_restarts: int = 1
+    eot_iter: int = 1
+    rho: float = 0.75
+    use_largereps: bool = False
 
 
-@staged(norms=(np.inf, 2, 1), stages=_stages("dlr"))
-def apgd_dlr(
-    *,
-    eps=8 / 255,
-    norm=np.inf,
-    n_iter=100,
-    n_restarts=1,
-    eot_iter=1,
-    rho=0.75,
-    use_largereps=False,
-):
+class RatioHyper(Hyper):
     """Auto-PGD on the difference of logits ratio, arXiv:2003.01690, section 4.1.
 
     Blind to the scale of the logits, which makes the cross-entropy's gradient vanish.
-    Needs three classes. Targeted, the loss is that of `apgd_t`. The hyperparameters are
-    those of `apgd_ce`.
+    Needs three classes. Targeted, the loss is that of `apgd_t`.
+
+    Attributes:
+      eps, norm, n_iter, n_restarts, eot_iter, rho, use_largereps: as of `apgd_ce`.
     """
-    _check(norm, use_largereps)
 
 
-@staged(norms=(np.inf, 2, 1), stages=_stages("targeted_dlr"))
-def apgd_t(
-    *,
-    eps=8 / 255,
-    norm=np.inf,
-    n_iter=100,
-    n_restarts=1,
-    eot_iter=1,
-    rho=0.75,
-    n_target_classes=9,
-    use_largereps=False,
-):
+class TargetedHyper(NamedTuple):
     """Auto-PGD towards one wrong class after another, arXiv:2003.01690, section 4.2.
 
     The targets are the likeliest wrong classes of the clean image, at most all of them,
     and any wrong class is a success. The loss is `losses.targeted_dlr`, which for two
     and three classes, where the original has none, is a difference of logits. Targeted,
-    there is one target, `y`, and the class left is the model's own. AutoAttack takes 5
-    targets in L1. The other hyperparameters are those of `apgd_ce`.
+    there is one target, `y`, and the class left is the model's own.
+
+    Attributes:
+      n_target_classes: how many wrong classes to try; AutoAttack takes 5 in L1.
+      eps, norm, n_iter, n_restarts, eot_iter, rho, use_largereps: as of `apgd_ce`.
     """
-    _check(norm, use_largereps)
+
+    eps: float = 8 / 255
+    norm: float = np.inf
+    n_iter: int = 100
+    n_restarts: int = 1
+    eot_iter: int = 1
+    rho: float = 0.75
+    n_target_classes: int = 9
+    use_largereps: bool = False
+
+
+def passes(hyper: Any, image_shape: Sequence[int], num_classes: int) -> Passes:
+    """A gradient for each point of each run, and a look at the image."""
+    points = hyper.n_iter + (3 if hyper.use_largereps else 1)
+    targets = min(getattr(hyper, "n_target_classes", 1), num_classes - 1)
+    backwards = targets * hyper.n_restarts * points * hyper.eot_iter
+    return backwards + hyper.eot_iter, backwards
+
+
+def check(hyper: Any) -> None:
+    """Refuses the schedule of radii outside the L1 ball."""
+    if hyper.use_largereps and hyper.norm != 1:
+        raise ValueError(
+            "`use_largereps` is for the L1 ball. "
+            f"Received: norm={hyper.norm!r}. Leave it False, or use norm=1."
+        )
+
+
+def _auto_pgd(name, title, hyper, loss):
+    """The attack on one loss."""
+    return Attack(
+        name=name,
+        title=title,
+        paper="arXiv:2003.01690",
+        norms=(np.inf, 2, 1),
+        goal="fixed-eps",
+        access="gradients",
+        hyper=hyper,
+        init=functools.partial(auto_pgd_runs.init, loss=loss),
+        advance=functools.partial(auto_pgd_runs.advance, loss=loss),
+        finish=auto_pgd_runs.finish,
+        passes=passes,
+        check=check,
+    )
+
+
+apgd_ce = _auto_pgd("apgd_ce", "APGD-CE", Hyper(), "ce")
+apgd_dlr = _auto_pgd("apgd_dlr", "APGD-DLR", RatioHyper(), "dlr")
+apgd_t = _auto_pgd("apgd_t", "APGD-T", TargetedHyper(), "targeted_dlr")

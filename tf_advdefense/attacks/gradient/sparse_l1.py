@@ -7,30 +7,25 @@ Images are float32 `[batch, height, width, channels]` in [clip_min, clip_max]; e
 eps_iter are L1 norms in their units; the result is within eps of the images.
 """
 
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import at_once
 from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.balls import random_ball
-from tf_advdefense.attacks.core.contract import contract
-from tf_advdefense.attacks.core.draws import row_keys
 from tf_advdefense.attacks.core.gradient_check import compute_gradient
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
 from tf_advdefense.attacks.core.model_fn import stacked
-from tf_advdefense.attacks.core.stages import column
+from tf_advdefense.attacks.core.state import column
 
 
-@contract(norms=(1,), eps_per_image=True)
-def sparse_l1(
-    call,
-    *,
-    eps=10.0,
-    eps_iter=1.0,
-    nb_iter=20,
-    rand_init=False,
-    clip_grad=False,
-    grad_sparsity=99.0,
-):
+class Hyper(NamedTuple):
     """Sparse L1 descent, arXiv:1904.13000, section 5 and algorithm 1.
 
     Each step moves the entries whose gradient is largest, the top
@@ -41,28 +36,40 @@ def sparse_l1(
     centred and not discarded by the bounds, a sparsity so small that nothing is dropped
     works, and `eps_iter` is reduced to `eps`.
 
-    Args:
+    Attributes:
+      eps: the radius in the L1 norm, one number or float `[batch]`.
+      eps_iter: the L1 length of a step.
+      nb_iter: the number of steps.
+      rand_init: start at a uniform draw from the ball.
       clip_grad: ignore entries whose step would leave the bounds.
       grad_sparsity: a percentage in (0, 100), or a vector with one per image.
     """
-    x, bounds = call.x, (call.clip_min, call.clip_max)
-    rank = threshold_rank(grad_sparsity, x)
-    eps, eps_iter = (column(radii(size, x), x) for size in (eps, eps_iter))
+
+    eps: float = 10.0
+    eps_iter: float = 1.0
+    nb_iter: int = 20
+    rand_init: bool = False
+    clip_grad: bool = False
+    grad_sparsity: float = 99.0
+
+
+def _craft(model_fn, x, y, keys, hyper, task):
+    bounds = task.clip_min, task.clip_max
+    rank = threshold_rank(hyper.grad_sparsity, x)
+    eps, eps_iter = (column(radii(size, x), x) for size in (hyper.eps, hyper.eps_iter))
     start = x
-    if rand_init:
-        keys = row_keys(call.seed, call.index)
+    if hyper.rand_init:
         eta = eps * random_ball(keys, 0, x.shape[1:], norm=1)
         start = tf.clip_by_value(x + eta, *bounds)
     # Sizes and steps are tensors, so that a sweep over eps is traced once.
     sizes = eps, tf.minimum(eps_iter, eps)
-    steps = tf.cast(nb_iter, tf.int32)
-    model_fn, y = stacked(call.model_fn, call.y)
-    return _descend(
-        model_fn, x, start, y, rank, *sizes, steps, call.targeted, bounds, clip_grad
-    )
+    steps = tf.cast(hyper.nb_iter, tf.int32)
+    model_fn, y = stacked(model_fn, y)
+    options = task.targeted, bounds, hyper.clip_grad
+    return _descend(model_fn, x, start, y, rank, *sizes, steps, *options)
 
 
-def threshold_rank(grad_sparsity, x):
+def threshold_rank(grad_sparsity: Any, x: tf.Tensor) -> tf.Tensor:
     """The 0-based ascending rank of the smallest |gradient| to keep, int32 `[n]`."""
     size = x.shape[1:].num_elements()
     if np.ndim(grad_sparsity):
@@ -106,13 +113,15 @@ def _descend(
     return tf.while_loop(lambda i, _: i < nb_iter, step, (0, start))[1]
 
 
-def drop_blocked(grad, adv, clip_min, clip_max):
+def drop_blocked(
+    grad: tf.Tensor, adv: tf.Tensor, clip_min: float, clip_max: float
+) -> tf.Tensor:
     """The gradient without the entries whose step would leave the bounds."""
     outwards = ((adv <= clip_min) & (grad < 0)) | ((adv >= clip_max) & (grad > 0))
     return tf.where(outwards, 0.0, grad)
 
 
-def sparse_direction(grad, rank):
+def sparse_direction(grad: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
     """Signs of the entries from the threshold up, divided by how many there are."""
     flat = tf.reshape(grad, [tf.shape(grad)[0], grad.shape[1:].num_elements()])
     size = flat.shape[1]
@@ -129,3 +138,22 @@ def _rescale(eta, eps):
     norm = tf.reduce_sum(tf.abs(eta), axes, keepdims=True)
     # The 1e-7 is that of `torch.renorm`.
     return tf.where(norm > eps, eta * (eps / (norm + 1e-7)), eta)
+
+
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
+    """A gradient for each step."""
+    return hyper.nb_iter, hyper.nb_iter
+
+
+sparse_l1 = Attack(
+    name="sparse_l1",
+    title="Sparse L1",
+    paper="arXiv:1904.13000",
+    norms=(1,),
+    goal="fixed-eps",
+    access="gradients",
+    hyper=Hyper(),
+    passes=passes,
+    eps_per_image=True,
+    **at_once(_craft),
+)

@@ -1,4 +1,4 @@
-"""DeepFool, in three functions on per-image state.
+"""DeepFool: to the nearest linearised boundary, again and again.
 
     adv = deepfool(model, images, labels)
     adv = deepfool(model, images, labels, norm=np.inf, nb_candidate=5)
@@ -9,78 +9,123 @@ and inside the bounds, and the image itself where none did, or where the model i
 already.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import dual_lengths
 from tf_advdefense.attacks.core.balls import lengths
+from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import predict
-from tf_advdefense.attacks.core.stages import Stages
-from tf_advdefense.attacks.core.stages import column
-from tf_advdefense.attacks.core.stages import compiled
-from tf_advdefense.attacks.core.stages import counters
-from tf_advdefense.attacks.core.stages import select
-from tf_advdefense.attacks.core.stages import staged
-from tf_advdefense.attacks.core.stages import where
+from tf_advdefense.attacks.core.state import Progress
+from tf_advdefense.attacks.core.state import begin
+from tf_advdefense.attacks.core.state import column
+from tf_advdefense.attacks.core.state import compiled
+from tf_advdefense.attacks.core.state import select
+from tf_advdefense.attacks.core.state import where
 
 _CROSS = 1e-5  # CleverHans adds it to the gap of the logits, to end beyond the boundary
 
 
-def init(model_fn, x, y, seed, index, settings):
+class Hyper(NamedTuple):
+    """Moosavi-Dezfooli et al. 2016 (arXiv:1511.04599), algorithm 2, with any labels.
+
+    Steps are CleverHans 3's, with its 1e-5 beyond each boundary. Different from it: the
+    label to leave is `y`; each step is linearised, and success judged, at the image
+    with its overshoot and inside the bounds, as by the authors' code, so that the image
+    returned is one that was seen to fool (there, the overshoot comes at the end, with
+    no look at it); each image stops alone; a candidate without a gradient is passed
+    over (there, a division by zero), and images without any stop; `nb_candidate` above
+    the number of classes means all of them (there, an error). `norm=np.inf` takes the
+    steps of the paper's section 3.3, and with `targeted` the target is the only
+    candidate, its boundary that with the largest other logit.
+
+    Attributes:
+      norm: of the distance: 2 or np.inf.
+      nb_candidate: how many of the likeliest classes are looked at, the label included.
+      overshoot: the share by which the perturbation is lengthened.
+      max_iter: iterations at most.
+    """
+
+    norm: float = 2.0
+    nb_candidate: int = 10
+    overshoot: float = 0.02
+    max_iter: int = 50
+
+
+class State(NamedTuple):
+    image: tf.Tensor  # float32 [n, h, w, c]
+    label: tf.Tensor  # int64 [n]
+    adv: tf.Tensor  # float32 [n, h, w, c]: with the overshoot, inside the bounds
+    perturbation: tf.Tensor  # float32 [n, h, w, c]: without either
+    iteration: tf.Tensor  # int32 [n]
+    progress: Progress
+
+
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state of images before their first iteration."""
     reached = predict(model_fn, x) == y
-    fooled = reached if settings["targeted"] else ~reached
-    state = {
-        "image": x,
-        "label": y,
-        "adv": x,
-        "perturbation": tf.zeros_like(x),  # without the overshoot and the bounds
-        "iteration": tf.zeros_like(y, tf.int32),
-        **counters(x),
-    }
-    state.update(done=fooled, fooled=fooled, forwards=state["forwards"] + 1)
-    return state
+    fooled = reached if task.targeted else ~reached
+    return State(
+        image=x,
+        label=y,
+        adv=x,
+        perturbation=tf.zeros_like(x),
+        iteration=tf.zeros_like(y, tf.int32),
+        progress=begin(x).spend(forwards=1)._replace(done=fooled, fooled=fooled),
+    )
 
 
 @compiled
-def advance(model_fn, state, settings):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """One iteration: a step to the nearest linearised boundary, and a look beyond it.
 
     An iteration is a block, because it takes a backward pass per candidate.
     """
-    step, count = _nearest_boundary(model_fn, state, settings)
-    perturbation = state["perturbation"] + step
-    adv = state["image"] + (1 + settings["overshoot"]) * perturbation
-    adv = tf.clip_by_value(adv, settings["clip_min"], settings["clip_max"])
-    fooled = losses.is_fooled(model_fn(adv), state["label"], settings["targeted"])
-    iteration = state["iteration"] + 1
+    step, count = _nearest_boundary(model_fn, state, hyper, task)
+    perturbation = state.perturbation + step
+    adv = state.image + (1 + hyper.overshoot) * perturbation
+    adv = tf.clip_by_value(adv, task.clip_min, task.clip_max)
+    fooled = losses.is_fooled(model_fn(adv), state.label, task.targeted)
+    iteration = state.iteration + 1
     stuck = lengths(step, np.inf) == 0
-    new = {
-        **state,
-        "adv": adv,
-        "perturbation": perturbation,
-        "iteration": iteration,
-        "done": fooled | stuck | (iteration >= settings["max_iter"]),
-        "fooled": fooled,
-        "forwards": state["forwards"] + 2,
-        "backwards": state["backwards"] + count,
-    }
-    return select(state["done"], state, new)
+    progress = state.progress.spend(forwards=2, backwards=count)
+    new = state._replace(
+        adv=adv,
+        perturbation=perturbation,
+        iteration=iteration,
+        progress=progress._replace(
+            done=fooled | stuck | (iteration >= hyper.max_iter), fooled=fooled
+        ),
+    )
+    return select(state.progress.done, state, new)
 
 
-def finish(state, settings):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The fooling image of each row, or the row's own image."""
-    return where(state["fooled"], state["adv"], state["image"])
+    return where(state.progress.fooled, state.adv, state.image)
 
 
-def _nearest_boundary(model_fn, state, settings):
+def _nearest_boundary(model_fn, state, hyper, task):
     """The shortest step to any candidate's linearised boundary, and their number."""
-    x, norm = state["adv"], settings["norm"]
+    x, norm = state.adv, hyper.norm
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(x)
         logits = model_fn(x)
-    pairs = _pairs(logits, state["label"], settings)
+    pairs = _pairs(logits, state.label, hyper, task)
 
     def consider(i, best_size, best_gradient):
         pair = tf.gather(pairs, i, axis=1)
@@ -105,7 +150,7 @@ def _nearest_boundary(model_fn, state, settings):
     return column(size, x) * direction, pairs.shape[1]
 
 
-def _pairs(logits, labels, settings):
+def _pairs(logits, labels, hyper, task):
     """The weights of the logits in each candidate's lead, `[n, candidates, classes]`.
 
     Untargeted, the leads of the likeliest other classes over the label; targeted, that
@@ -113,43 +158,42 @@ def _pairs(logits, labels, settings):
     """
     classes = logits.shape[-1]
     own = tf.one_hot(labels, classes)
-    count = 1 if settings["targeted"] else min(settings["nb_candidate"], classes) - 1
+    count = 1 if task.targeted else min(hyper.nb_candidate, classes) - 1
     others = tf.math.top_k(tf.where(own > 0, logits.dtype.min, logits), count).indices
     pairs = tf.one_hot(others, classes) - own[:, None]
-    return -pairs if settings["targeted"] else pairs
+    return -pairs if task.targeted else pairs
 
 
-def cost(hyper):
-    """The forward and backward passes per image at most, from the hyperparameters."""
-    return 1 + 2 * hyper["max_iter"], hyper["max_iter"] * (hyper["nb_candidate"] - 1)
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
+    """A gradient per candidate class, and two looks, in each iteration."""
+    candidates = min(hyper.nb_candidate, num_classes) - 1
+    return 1 + 2 * hyper.max_iter, hyper.max_iter * candidates
 
 
-@staged(norms=(2, np.inf), stages=Stages(init, advance, finish))
-def deepfool(*, norm=2.0, nb_candidate=10, overshoot=0.02, max_iter=50):
-    """Moosavi-Dezfooli et al. 2016 (arXiv:1511.04599), algorithm 2, with any labels.
-
-    Steps are CleverHans 3's, with its 1e-5 beyond each boundary. Different from it: the
-    label to leave is `y`; each step is linearised, and success judged, at the image
-    with its overshoot and inside the bounds, as by the authors' code, so that the image
-    returned is one that was seen to fool (there, the overshoot comes at the end, with
-    no look at it); each image stops alone; a candidate without a gradient is passed
-    over (there, a division by zero), and images without any stop; `nb_candidate` above
-    the number of classes means all of them (there, an error). `norm=np.inf` takes the
-    steps of the paper's section 3.3, and with `targeted` the target is the only
-    candidate, its boundary that with the largest other logit.
-
-    Args:
-      norm: of the distance: 2 or np.inf.
-      nb_candidate: how many of the likeliest classes are looked at, the label included.
-      overshoot: the share by which the perturbation is lengthened.
-      max_iter: iterations at most.
-    """
-    if nb_candidate < 2:
+def check(hyper: Hyper) -> None:
+    """Refuses less than one class to reach, and a negative overshoot."""
+    if hyper.nb_candidate < 2:
         raise ValueError(
             "`nb_candidate` must be at least 2: the label and one class to reach. "
-            f"Received: nb_candidate={nb_candidate}."
+            f"Received: nb_candidate={hyper.nb_candidate}."
         )
-    if not overshoot >= 0:
+    if not hyper.overshoot >= 0:
         raise ValueError(
-            f"`overshoot` must be at least 0. Received: overshoot={overshoot}."
+            f"`overshoot` must be at least 0. Received: overshoot={hyper.overshoot}."
         )
+
+
+deepfool = Attack(
+    name="deepfool",
+    title="DeepFool",
+    paper="arXiv:1511.04599",
+    norms=(2, np.inf),
+    goal="minimal-norm",
+    access="gradients",
+    hyper=Hyper(),
+    init=init,
+    advance=advance,
+    finish=finish,
+    passes=passes,
+    check=check,
+)

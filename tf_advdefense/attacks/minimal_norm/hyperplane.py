@@ -9,7 +9,14 @@ hyperplane; the attacks that linearise a model go to its nearest point.
 import tensorflow as tf
 
 
-def to_hyperplane(x, value, gradient, norm, clip_min, clip_max):
+def to_hyperplane(
+    x: tf.Tensor,
+    value: tf.Tensor,
+    gradient: tf.Tensor,
+    norm: float,
+    clip_min: float,
+    clip_max: float,
+) -> tf.Tensor:
     """The shortest step from x inside the bounds to `value + <gradient, step> = 0`.
 
     Where no image inside the bounds lies on the hyperplane, the step goes as far

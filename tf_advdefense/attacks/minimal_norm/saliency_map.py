@@ -11,98 +11,143 @@ The original compares all pairs of features at once: a matrix of features x feat
 per image. `best_pair` finds the same pair from the few features that can be in it.
 """
 
+from collections.abc import Sequence
+import math
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
-from tf_advdefense.attacks.core.stages import Stages
-from tf_advdefense.attacks.core.stages import compiled
-from tf_advdefense.attacks.core.stages import counters
-from tf_advdefense.attacks.core.stages import loop
-from tf_advdefense.attacks.core.stages import select
-from tf_advdefense.attacks.core.stages import staged
-from tf_advdefense.attacks.core.stages import where
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.attack import Passes
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.attacks.core.state import Progress
+from tf_advdefense.attacks.core.state import begin
+from tf_advdefense.attacks.core.state import compiled
+from tf_advdefense.attacks.core.state import loop
+from tf_advdefense.attacks.core.state import select
+from tf_advdefense.attacks.core.state import where
 
 _SPAN = 5  # iterations of a compiled block: 15 passes
 
 
-def init(model_fn, x, y, seed, index, settings):
+class Hyper(NamedTuple):
+    """Papernot et al. 2015 (arXiv:1511.07528), algorithms 2 and 3.
+
+    Each iteration changes the pair of features that raises the target's logit and
+    lowers the sum of all other logits by the largest product, both by `theta`, clipped
+    to the bounds; each feature once, until the model is fooled.
+
+    The paper and CleverHans 3 know targets only, and CleverHans draws one where none is
+    given. Here an untargeted attack aims at the class that is the likeliest beside the
+    label, chosen anew in each iteration, and ends when the model leaves the label.
+    Different from CleverHans besides: an image without an admissible pair is given up
+    (there, its first value moves on, twice as far); a negative `theta` lowers features,
+    as in the paper (there, it raises them beyond the bounds); images that were not
+    fooled come back unchanged; and of pairs with equal products another one may be
+    chosen.
+
+    Attributes:
+      theta: the change of each chosen feature; a negative one lowers features.
+      gamma: the largest share of the features to change, in (0, 1].
+    """
+
+    theta: float = 1.0
+    gamma: float = 1.0
+
+
+class State(NamedTuple):
+    image: tf.Tensor  # float32 [n, h, w, c]
+    label: tf.Tensor  # int64 [n]
+    changed: tf.Tensor  # float32 [n, h, w, c]
+    free: tf.Tensor  # bool [n, h * w * c]: features that may still be changed
+    iteration: tf.Tensor  # int32 [n]
+    progress: Progress
+
+
+def init(
+    model_fn: ModelFn,
+    x: tf.Tensor,
+    y: tf.Tensor,
+    keys: tf.Tensor,
+    hyper: Hyper,
+    task: Task,
+) -> State:
     """The state before the first iteration; `y` the labels, or the targets."""
-    rising = settings["theta"] > 0
-    room = x < settings["clip_max"] if rising else x > settings["clip_min"]
-    return {
-        "image": x,
-        "label": y,
-        "changed": x,
-        "free": tf.reshape(room, [-1, x.shape[1:].num_elements()]),
-        "iteration": tf.zeros(tf.shape(x)[:1], tf.int32),
-        **counters(x),
-    }
+    rising = hyper.theta > 0
+    room = x < task.clip_max if rising else x > task.clip_min
+    return State(
+        image=x,
+        label=y,
+        changed=x,
+        free=tf.reshape(room, [-1, x.shape[1:].num_elements()]),
+        iteration=tf.zeros(tf.shape(x)[:1], tf.int32),
+        progress=begin(x),
+    )
 
 
 @compiled
-def advance(model_fn, state, settings):
+def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of iterations on every image; rows that are `done` keep theirs."""
-    return loop(lambda state: _iterate(model_fn, state, settings), state, _SPAN)
+    return loop(lambda state: _iterate(model_fn, state, hyper, task), state, _SPAN)
 
 
-def finish(state, settings):
+def finish(state: State, hyper: Hyper, task: Task) -> tf.Tensor:
     """The fooling image of each row, or the row's own image."""
-    return where(state["fooled"], state["changed"], state["image"])
+    return where(state.progress.fooled, state.changed, state.image)
 
 
-def _iterate(model_fn, state, settings):
-    logits, gain, harm = _saliencies(model_fn, state, settings)
-    fooled = losses.is_fooled(logits, state["label"], settings["targeted"])
-    size = state["free"].shape[1]
+def _iterate(model_fn, state, hyper, task):
+    logits, gain, harm = _saliencies(model_fn, state, hyper, task)
+    fooled = losses.is_fooled(logits, state.label, task.targeted)
+    size = state.free.shape[1]
     # The last iteration only asks the model about the last change.
-    last = state["iteration"] >= int(size * settings["gamma"] / 2)
-    free = state["free"] & ~(fooled | last | state["done"])[:, None]
-    sign = 1.0 if settings["theta"] > 0 else -1.0
+    last = state.iteration >= int(size * hyper.gamma / 2)
+    free = state.free & ~(fooled | last | state.progress.done)[:, None]
+    sign = 1.0 if hyper.theta > 0 else -1.0
     pair, found = best_pair(sign * gain, -sign * harm, free)
     chosen = tf.reduce_any(tf.one_hot(pair, size, True, False), axis=1)
     chosen &= found[:, None]
-    new = {
-        **state,
-        "changed": _change(state["changed"], chosen, settings),
-        "free": state["free"] & ~chosen,
-        "iteration": state["iteration"] + 1,
-        "forwards": state["forwards"] + 1,
-        "backwards": state["backwards"] + 2,
-        "fooled": fooled,
-        "done": ~found,
-    }
-    return select(state["done"], state, new)
+    progress = state.progress.spend(forwards=1, backwards=2)
+    new = state._replace(
+        changed=_change(state.changed, chosen, hyper, task),
+        free=state.free & ~chosen,
+        iteration=state.iteration + 1,
+        progress=progress._replace(fooled=fooled, done=~found),
+    )
+    return select(state.progress.done, state, new)
 
 
-def _saliencies(model_fn, state, settings):
+def _saliencies(model_fn, state, hyper, task):
     """The logits, and the gradients of the target's and of the sum of all others.
 
     Both gradients are `[n, features]`: two backward passes, whatever the classes.
     """
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
-        tape.watch(state["changed"])
-        logits = model_fn(state["changed"])
-    target = state["label"]
-    if not settings["targeted"]:
+        tape.watch(state.changed)
+        logits = model_fn(state.changed)
+    target = state.label
+    if not task.targeted:
         own = tf.one_hot(target, logits.shape[-1], True, False)
         target = tf.argmax(tf.where(own, logits.dtype.min, logits), axis=1)
     target = tf.one_hot(target, logits.shape[-1], dtype=logits.dtype)
     gain, harm = (
-        tape.gradient(logits, state["changed"], output_gradients=classes)
+        tape.gradient(logits, state.changed, output_gradients=classes)
         for classes in (target, 1 - target)
     )
-    flat = [-1, state["free"].shape[1]]
+    flat = [-1, state.free.shape[1]]
     return logits, tf.reshape(gain, flat), tf.reshape(harm, flat)
 
 
-def _change(images, chosen, settings):
-    moved = tf.clip_by_value(
-        images + settings["theta"], settings["clip_min"], settings["clip_max"]
-    )
+def _change(images, chosen, hyper, task):
+    moved = tf.clip_by_value(images + hyper.theta, task.clip_min, task.clip_max)
     return tf.where(tf.reshape(chosen, tf.shape(images)), moved, images)
 
 
-def best_pair(a, b, free):
+def best_pair(
+    a: tf.Tensor, b: tf.Tensor, free: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The pair of free features with the largest product of sums, both positive.
 
     Maximises (a_p + a_q) * (b_p + b_q) exactly, without a features x features matrix.
@@ -140,12 +185,12 @@ def best_pair(a, b, free):
     _, largest, pair = tf.while_loop(
         lambda candidates, *_: tf.reduce_any(candidates),
         compare,
-        (b > _second_largest_before(b), none, tf.zeros_like(order[:, :2])),
+        (b > second_largest_before(b), none, tf.zeros_like(order[:, :2])),
     )
     return tf.gather(order, pair, batch_dims=1), largest >= 0
 
 
-def _second_largest_before(values):
+def second_largest_before(values):
     """At each place of a row the second largest of the values before it, or -inf."""
     first, second = _shifted(values, 1), tf.fill(tf.shape(values), -float("inf"))
     width = 1  # the largest two of so many places before, doubled until it is all
@@ -164,34 +209,34 @@ def _shifted(values, places):
     return tf.pad(values[:, :-places], padding, constant_values=-float("inf"))
 
 
-@staged(norms=(0,), stages=Stages(init, advance, finish))
-def jsma(*, theta=1.0, gamma=1.0):
-    """Papernot et al. 2015 (arXiv:1511.07528), algorithms 2 and 3.
-
-    Each iteration changes the pair of features that raises the target's logit and
-    lowers the sum of all other logits by the largest product, both by `theta`, clipped
-    to the bounds; each feature once, until the model is fooled.
-
-    The paper and CleverHans 3 know targets only, and CleverHans draws one where none is
-    given. Here an untargeted attack aims at the class that is the likeliest beside the
-    label, chosen anew in each iteration, and ends when the model leaves the label.
-    Different from CleverHans besides: an image without an admissible pair is given up
-    (there, its first value moves on, twice as far); a negative `theta` lowers features,
-    as in the paper (there, it raises them beyond the bounds); images that were not
-    fooled come back unchanged; and of pairs with equal products another one may be
-    chosen.
-
-    Args:
-      theta: the change of each chosen feature; a negative one lowers features.
-      gamma: the largest share of the features to change, in (0, 1].
-    """
-    if not theta or theta != theta:
-        raise ValueError(f"`theta` must not be 0. Received: theta={theta}.")
-    if not 0 < gamma <= 1:
-        raise ValueError(f"`gamma` must be in (0, 1]. Received: gamma={gamma}.")
+def check(hyper: Hyper) -> None:
+    """Refuses a change of nothing, and a share out of range."""
+    if not hyper.theta or hyper.theta != hyper.theta:
+        raise ValueError(f"`theta` must not be 0. Received: theta={hyper.theta}.")
+    if not 0 < hyper.gamma <= 1:
+        raise ValueError(f"`gamma` must be in (0, 1]. Received: gamma={hyper.gamma}.")
 
 
-def cost(hyper):
-    """Passes per image of 32 x 32 x 3 values, at most; others scale with their size."""
-    iterations = int(32 * 32 * 3 * hyper["gamma"] / 2) + 1
+def passes(hyper: Hyper, image_shape: Sequence[int], num_classes: int) -> Passes:
+    """A pass and two gradients for each pair of features, and a look at the last."""
+    iterations = int(math.prod(image_shape) * hyper.gamma / 2) + 1
     return iterations, 2 * iterations
+
+
+jsma = Attack(
+    name="jsma",
+    title="JSMA",
+    paper="arXiv:1511.07528",
+    norms=(0,),
+    goal="minimal-norm",
+    access="gradients",
+    hyper=Hyper(),
+    init=init,
+    advance=advance,
+    finish=finish,
+    passes=passes,
+    check=check,
+    # A tenth of an image's values fools an undefended network; where that does not, all
+    # of them take ten times as long.
+    budget={"gamma": 0.1},
+)

@@ -33,7 +33,8 @@ def time_attacks(flags: FlagValues, model: keras.Model) -> None:
         f"{'mean norm':>12} {'forward':>9} {'backward':>9}"
     )
     for name in flags.only or _ATTACKS:
-        attack = attacks.make_attack(name, **attacks.BUDGETS.get(name, {}))
+        attack = attacks.ATTACKS.find(name)
+        attack = attack.replace(**attack.budget)
         run = lambda attack=attack: engine.craft(
             model,
             attack,

@@ -11,9 +11,9 @@ from tf_advdefense import distribution
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
-from tf_advdefense.commands.work import models
 from tf_advdefense.commands.work import transforms
-from tf_advdefense.evaluation import records as results
+from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.targets import check_trained_on
 
 _CLEAN = (
     "dataset",
@@ -78,7 +78,7 @@ def _train_images(flags: FlagValues, run: runs.Run) -> np.ndarray:
     """The images that the run was trained on."""
     request = run.config["request"]
     data = datasets.load(request["dataset"], flags.data_dir, request["image_size"])
-    models.check_trained_on(run, data)
+    check_trained_on(run, data)
     return data.train.take(request["train_examples"]).images
 
 
@@ -87,7 +87,7 @@ def _records(flags: FlagValues, run: runs.Run) -> list[dict[str, Any]]:
     directory = pathlib.Path(flags.report_dir or f"{flags.output_dir}/report")
     if flags.report_dir is None and not (directory / "results.json").exists():
         return []
-    stored, _ = results.load_results(directory)
+    stored, _ = records.load_results(directory)
     measured = stored["models"].get(run.name, {}).get("weights_sha256")
     return [
         record

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from tf_advdefense.attacks import ATTACKS
-from tf_advdefense.attacks import BUDGETS
-from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.defenses import DEFENSES
 from tf_advdefense.defenses.transforms import TRANSFORMS
 from tf_advdefense.defenses.transforms import parameters
@@ -33,24 +32,26 @@ def listed() -> str:
     return "\n\n".join(f"{heading}\n{body}" for heading, body in sections)
 
 
-_HEADER = ("name", "norms", "kind", "paper", "passes", "in commands")
+_HEADER = ("name", "norms", "goal", "access", "paper", "passes", "in commands")
 
 
 def _attack(name: str) -> tuple[str, ...]:
-    attack, budget = ATTACKS[name], BUDGETS.get(name, {})
-    norms = [attack.norm, *(n for n in attack.function.norms if n != attack.norm)]
+    attack = ATTACKS[name]
+    budget = attack.budget
     return (
         name,
-        " ".join(_NORMS[norm] for norm in norms),
-        attack.kind,
+        " ".join(_NORMS[norm] for norm in attack.norms),
+        attack.goal,
+        attack.access,
         attack.paper,
         _passes(attack),
-        f"{_passes(make_attack(name, **budget))} by {_pairs(budget)}" if budget else "",
+        f"{_passes(attack.replace(**budget))} by {_pairs(budget)}" if budget else "",
     )
 
 
-def _passes(attack: Any) -> str:
-    return "{:,} / {:,}".format(*attack.passes)
+def _passes(attack: Attack) -> str:
+    """Of an image of CIFAR-10."""
+    return "{:,} / {:,}".format(*attack.cost((32, 32, 3), 10))
 
 
 def _transform(name: str) -> tuple[str, str]:

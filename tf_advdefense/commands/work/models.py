@@ -12,12 +12,6 @@ from tf_advdefense.defenses import transforms  # noqa: F401
 from tf_advdefense.evaluation import diagnostics
 
 
-def model_name(path: str | pathlib.Path) -> str:
-    """What a model from elsewhere is called: the name of its file or directory."""
-    path = pathlib.Path(path).resolve()
-    return path.stem if path.suffix == ".keras" else path.name
-
-
 def found(output_dir: str, name: str) -> tuple[pathlib.Path, runs.Run | None]:
     """The path of a model given by path or by its run's name; and the run, or None."""
     path = pathlib.Path(name)
@@ -32,14 +26,3 @@ def fit_for(data: Dataset, path: pathlib.Path, name: str) -> keras.Model:
     model = runs.load_model(path)
     diagnostics.check_classifier(model, data, name)
     return model
-
-
-def check_trained_on(run: runs.Run, data: Dataset) -> None:
-    """Refuse a run of another data set, where it would only guess."""
-    request = run.config["request"]
-    if request["dataset_fingerprint"] != data.fingerprint:
-        raise ValueError(
-            "A run is attacked on the data set it was trained on. Received: "
-            f"--dataset={data.name} for {run.name}, trained on {request['dataset']} of "
-            f"other content. Or insist with --model_path={run.model_path}."
-        )

@@ -1,0 +1,301 @@
+"""Auto-PGD against its authors' code, closed forms and its own promises."""
+
+import json
+
+import numpy as np
+import pytest
+import small_models
+import tensorflow as tf
+
+from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.craft import craft
+from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import inference
+from tf_advdefense.attacks.core.state import loop
+from tf_advdefense.attacks.gradient import auto_pgd_dense
+from tf_advdefense.attacks.gradient import auto_pgd_runs
+from tf_advdefense.attacks.gradient import auto_pgd_sparse
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_ce
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_dlr
+from tf_advdefense.attacks.gradient.auto_pgd import apgd_t
+
+ATTACKS = {"ce": "apgd_ce", "dlr": "apgd_dlr", "targeted_dlr": "apgd_t"}
+NORMS = {"inf": np.inf, "2": 2, "1": 1}
+every_attack = pytest.mark.parametrize("name", ["apgd_ce", "apgd_dlr", "apgd_t"])
+every_norm = pytest.mark.parametrize("norm, eps", [(np.inf, 0.05), (2, 0.5), (1, 2.0)])
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return small_models.golden_arrays("apgd")
+
+
+GOLDEN_SETTINGS = ["ce_inf", "dlr_inf", "targeted_inf", "ce_l2", "targeted_l2"]
+GOLDEN_SETTINGS += ["ce_l1", "dlr_l1"]
+
+
+def test_every_golden_setting_is_checked(golden):
+    assert small_models.golden_settings(golden) == set(GOLDEN_SETTINGS)
+
+
+def begin_at(point, state):
+    """The state of a run that begins at this point instead of a random one."""
+    rule = state.rule
+    if hasattr(rule, "former"):
+        rule = rule._replace(former=point)
+    return state._replace(point=point, best=point, rule=rule)
+
+
+@pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
+def test_every_point_of_a_run_is_the_originals(golden, setting):
+    weights = {key: golden[key].astype(np.float64) for key in ("w1", "b1", "w2", "b2")}
+    model_fn = inference(small_models.two_layers(weights))
+    arguments = json.loads(str(golden[f"args_{setting}"]))
+    loss, order = arguments["loss"], NORMS[arguments["norm"]]
+    attack = make_attack(ATTACKS[loss], eps=arguments["eps"], norm=order)
+    points = golden[f"points_{setting}"]
+    rows = golden[f"rows_{setting}"]
+    assert len(rows) >= 4
+    x, y = (tf.constant(golden[name][rows]) for name in ("images", "labels"))
+    state = attack.init(model_fn, x, y, row_keys(0, y), attack.hyper, Task())
+    state = begin_at(tf.constant(points[0]), state)
+    if loss == "targeted_dlr":
+        np.testing.assert_array_equal(state.targets[:, 0], golden["targets"][rows])
+
+    @tf.function(autograph=False)
+    def run(state, span):
+        iterate = lambda state: auto_pgd_runs.iterate(
+            model_fn, state, attack.hyper, Task(), loss
+        )
+        return loop(iterate, state, span)
+
+    for point in points[1:-1]:
+        state = run(state, 4)
+        np.testing.assert_allclose(state.point, point, atol=1e-4)
+    state = run(state, 1)
+    np.testing.assert_allclose(state.answer, points[-1], atol=1e-4)
+
+
+def test_checkpoints_grow_closer():
+    interval, shorter, least = auto_pgd_dense.intervals(100)
+    checkpoints = [interval]
+    while checkpoints[-1] + max(interval - shorter, least) <= 100:
+        interval = max(interval - shorter, least)
+        checkpoints.append(checkpoints[-1] + interval)
+    assert checkpoints == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert auto_pgd_dense.intervals(1) == (1, 1, 1)
+
+
+def linear_model(rng, classes=4, offset=0.0, size=48):
+    """Logits of images `[n, 4, 4, 3]`; class 0 leads by `offset`."""
+    weights = rng.normal(size=(size, classes)).astype(np.float32)
+    bias = np.eye(classes, dtype=np.float32)[0] * offset
+
+    def model(images):
+        return tf.reshape(images, [-1, size]) @ weights + bias
+
+    return model, weights
+
+
+def middle_images(rng, count=6):
+    return rng.uniform(0.4, 0.6, (count, 4, 4, 3)).astype(np.float32)
+
+
+# In L1 the steps settle on a few of the largest entries, not on the one largest.
+@pytest.mark.parametrize("norm, share", [(np.inf, 0.9999), (2, 0.9999), (1, 0.8)])
+def test_a_linear_models_loss_is_as_high_as_the_closed_form(norm, share):
+    rng = np.random.default_rng(1)
+    model, weights = linear_model(rng, classes=2, offset=30.0)
+    images, zeros = middle_images(rng), np.zeros(6, np.int64)
+    adv = apgd_t(model, images, zeros, eps=0.1, norm=norm).numpy()
+    ascent = (weights[:, 1] - weights[:, 0]).reshape(4, 4, 3)
+    best = {
+        np.inf: np.sign(ascent),
+        2: ascent / np.linalg.norm(ascent),
+        1: np.sign(ascent) * (np.abs(ascent) == np.abs(ascent).max()),
+    }[norm]
+    gain = np.sum((adv - images) * ascent, axis=(1, 2, 3))
+    highest = 0.1 * np.sum(best * ascent)
+    assert np.all(gain >= share * highest) and np.all(gain <= 1.0001 * highest)
+
+
+def test_the_l1_projection_is_the_nearest_point_of_ball_and_box():
+    rng = np.random.default_rng(2)
+    x = rng.random((20, 4, 4, 3)).astype(np.float32)
+    far = (x + 0.4 * rng.normal(size=x.shape)).astype(np.float32)
+    radius = np.linspace(0.1, 30, 20).astype(np.float32)
+    points = tf.constant(far), tf.constant(x)
+    near = auto_pgd_sparse.project(*points, radius, apgd_ce.hyper, Task()).numpy()
+    lengths = np.abs(near - x).sum(axis=(1, 2, 3))
+    assert near.min() >= 0 and near.max() <= 1
+    assert np.all(lengths <= radius * (1 + 1e-5))
+    # The nearest point of a convex set sees every other one behind a right angle.
+    for _ in range(200):
+        other = rng.random(x.shape)
+        eta = other - x
+        length = np.abs(eta).sum(axis=(1, 2, 3), keepdims=True)
+        other = x + eta * np.minimum(1, radius[:, None, None, None] / length)
+        assert np.all(np.sum((far - near) * (other - near), axis=(1, 2, 3)) < 1e-3)
+    np.testing.assert_allclose(near[-1], np.clip(far[-1], 0, 1), atol=1e-6)
+
+
+@every_attack
+def test_the_first_fooling_point_ends_an_images_work(name):
+    rng = np.random.default_rng(3)
+    model, _ = linear_model(rng)
+    images = middle_images(rng, 8)
+    labels = small_models.classes(model, images)
+    labels[:2] = (labels[:2] + 1) % 4  # wrong already
+    attack = make_attack(name, eps=0.3)
+    batch = craft(model, attack, images, labels, batch_size=8)
+    np.testing.assert_array_equal(batch["image"][:2], images[:2])
+    np.testing.assert_array_equal(batch["forwards"][:2], 1)
+    np.testing.assert_array_equal(batch["backwards"][:2], 0)
+    assert np.all(batch["prediction"] != labels)
+    assert np.all(batch["backwards"][2:] >= 1) and np.all(batch["backwards"] <= 5)
+    np.testing.assert_array_equal(batch["forwards"], batch["backwards"] + 1)
+
+
+@pytest.mark.parametrize(
+    "name, hyper, backwards",
+    [
+        ("apgd_ce", {}, 7),
+        ("apgd_ce", {"n_restarts": 3}, 21),
+        ("apgd_dlr", {"eot_iter": 2}, 14),
+        ("apgd_t", {"n_target_classes": 2}, 14),
+        ("apgd_t", {"n_target_classes": 2, "n_restarts": 2}, 28),
+        ("apgd_ce", {"norm": 1, "use_largereps": True}, 9),
+    ],
+)
+def test_an_image_that_holds_takes_the_stated_passes(name, hyper, backwards):
+    rng = np.random.default_rng(4)
+    model, _ = linear_model(rng, offset=100.0)
+    attack = make_attack(name, n_iter=6, eps=0.1, **hyper)
+    batch = craft(
+        model, attack, middle_images(rng), np.zeros(6, np.int64), batch_size=6
+    )
+    forwards = backwards + hyper.get("eot_iter", 1)
+    assert attack.cost((4, 4, 3), 4) == (forwards, backwards)
+    np.testing.assert_array_equal(batch["forwards"], forwards)
+    np.testing.assert_array_equal(batch["backwards"], backwards)
+    assert np.all(batch["l1"] > 0)
+
+
+def test_the_radii_of_l1_shrink_over_a_run():
+    hyper = make_attack("apgd_ce", norm=1, eps=4.0, use_largereps=True).hyper
+    assert auto_pgd_runs.legs(hyper) == [(12.0, 30), (8.0, 30), (4.0, 40)]
+    assert [steps for _, steps in auto_pgd_runs.legs(hyper._replace(n_iter=1))] == [
+        1,
+        0,
+        0,
+    ]
+
+
+def test_wider_balls_count_for_nothing_by_themselves():
+    rng = np.random.default_rng(5)
+    model, weights = linear_model(rng, classes=2)
+    images = middle_images(rng, 16)
+    labels = small_models.classes(model, images)
+    lead = np.abs(np.diff(model(images).numpy()))[:, 0]
+    needed = lead / np.max(np.abs(weights[:, 1] - weights[:, 0]))
+    # The smaller radius fools none, but three times as much would fool them all.
+    for eps, expected in ((1.5 * needed.max(), True), (0.9 * needed.min(), False)):
+        attack = make_attack(
+            "apgd_t", eps=float(eps), norm=1, use_largereps=True, n_iter=60
+        )
+        batch = craft(model, attack, images, labels, batch_size=16)
+        assert np.all(batch["l1"] <= eps * (1 + 1e-5))
+        np.testing.assert_array_equal(batch["prediction"] != labels, expected)
+
+
+def test_a_targets_turn_comes_by_its_rank():
+    rng = np.random.default_rng(6)
+    model, _ = linear_model(rng)
+    images = middle_images(rng)
+    labels = small_models.classes(model, images)
+    attack = make_attack("apgd_t", n_target_classes=9)
+    x, y = tf.constant(images), tf.constant(labels)
+    keys = row_keys(0, tf.range(6))
+    state = attack.init(inference(model), x, y, keys, attack.hyper, Task())
+    ranked = np.argsort(-model(images).numpy(), axis=1)
+    np.testing.assert_array_equal(state.targets, ranked[:, 1:])
+
+
+@every_attack
+@every_norm
+def test_targeted_reaches_the_target(name, norm, eps):
+    rng = np.random.default_rng(7)
+    model, _ = linear_model(rng)
+    images = middle_images(rng, 4)
+    targets = (small_models.classes(model, images) + 2) % 4
+    attack = make_attack(name, eps=10 * eps if norm != np.inf else 0.5, norm=norm)
+    adv = attack(model, images, targets, targeted=True)
+    np.testing.assert_array_equal(small_models.classes(model, adv), targets)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_classes(classes):
+    rng = np.random.default_rng(8)
+    model, _ = linear_model(rng, classes=classes)
+    images = middle_images(rng)
+    labels = small_models.classes(model, images)
+    adv = apgd_t(model, images, labels, eps=0.3)
+    assert np.all(small_models.classes(model, adv) != labels)
+    if classes == 2:
+        with pytest.raises(ValueError, match="needs at least 3 classes. Received: 2."):
+            apgd_dlr(model, images, labels)
+
+
+def test_a_gradient_that_underflows_in_its_square_still_points():
+    rng = np.random.default_rng(9)
+    model, _ = linear_model(rng, classes=2, offset=30.0)
+    images, zeros = middle_images(rng), np.zeros(6, np.int64)
+    faint = lambda x: model(x) * 1e-22
+    adv = apgd_t(faint, images, zeros, eps=0.1, norm=2, n_iter=10)
+    clear = apgd_t(model, images, zeros, eps=0.1, norm=2, n_iter=10)
+    np.testing.assert_allclose(adv, clear, atol=1e-3)
+    assert np.max(np.abs(adv - images)) > 0.02
+
+
+def test_means_over_passes_steady_a_random_model():
+    rng = np.random.default_rng(10)
+    model, _ = linear_model(rng, classes=2, offset=100.0)
+
+    def noisy(images):
+        return model(images + tf.random.normal(tf.shape(images), stddev=0.3))
+
+    images, zeros = middle_images(rng), np.zeros(6, np.int64)
+    hyper = {"eps": 0.1, "n_iter": 5}
+    adv = apgd_ce(noisy, images, zeros, eot_iter=4, **hyper)
+    assert np.max(np.abs(adv - images)) <= 0.1 * (1 + 1e-5)
+    batch = craft(
+        noisy, make_attack("apgd_ce", eot_iter=4, **hyper), images, zeros, batch_size=6
+    )
+    np.testing.assert_array_equal(batch["backwards"] % 4, 0)
+
+
+def test_dropping_finished_images_changes_nothing_but_rounding():
+    rng = np.random.default_rng(11)
+    model, _ = linear_model(rng, offset=1.0)
+    curved = lambda x: tf.sin(model(x))
+    images = rng.random((32, 4, 4, 3), np.float32)
+    labels = small_models.classes(curved, images)
+    attack = make_attack("apgd_t", eps=0.01, n_iter=20)
+    batch = craft(curved, attack, images, labels, batch_size=32)
+    # Inside a tf.function every image stays until all are done.
+    whole = tf.function(lambda: attack(curved, images, labels))().numpy()
+    fooled = small_models.classes(curved, whole) != labels
+    assert 0 < np.mean(fooled) < 1
+    assert np.mean(fooled == (batch["prediction"] != labels)) >= 0.97
+    close = np.max(np.abs(whole - batch["image"]), axis=(1, 2, 3)) < 1e-5
+    assert np.mean(close) >= 0.8
+
+
+def test_a_schedule_of_radii_is_for_l1():
+    small_models.assert_refused(
+        "`use_largereps` is for the L1 ball. Received: norm=inf. "
+        "Leave it False, or use norm=1.",
+        "apgd_ce",
+        {"use_largereps": True},
+    )

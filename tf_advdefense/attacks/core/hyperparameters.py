@@ -1,0 +1,86 @@
+"""Checks of hyperparameters: known names, the kind of their default, radius and norm.
+
+A hyperparameter whose default is a bool, a whole number or a text takes only the like;
+numbers of iterations or draws start at 1.
+"""
+
+from collections.abc import Iterable
+import difflib
+import numbers
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+def check(attack) -> None:
+    """Raises ValueError, in one line, for a value that an attack cannot take."""
+    for name, value in attack.hyper._asdict().items():
+        check_kind(name, value, attack.defaults[name])
+    _check_ball(attack)
+    attack.check(attack.hyper)
+
+
+def check_known(attack, names: Iterable[str]) -> None:
+    """Raises ValueError, in one line, for a hyperparameter that an attack lacks."""
+    known = attack.defaults
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"`{attack.name}` has no hyperparameter {name!r}. "
+                f"{nearest(name, known)}Known: {', '.join(known) or 'none'}."
+            )
+
+
+def check_kind(name: str, value: Any, default: Any) -> None:
+    """Values are of their default's kind; None stands for any but a text."""
+    if isinstance(default, str | bool):
+        fits = isinstance(value, type(default))
+    elif isinstance(default, int):
+        fits = isinstance(value, numbers.Integral) and int(value) >= 1
+    else:
+        fits = not isinstance(value, str)
+    if not fits:
+        least = " from 1 on" if type(default) is int else ""
+        raise ValueError(
+            f"`{name}` must be a value like its default, {default!r}{least}. "
+            f"Received: {name}={value!r}."
+        )
+
+
+def _check_ball(attack) -> None:
+    norm, eps = attack.norm, attack.eps
+    if norm not in attack.norms:
+        raise ValueError(
+            f"`norm` must be {' or '.join(str(known) for known in attack.norms)}. "
+            f"Received: norm={norm!r}."
+        )
+    if eps is None:
+        return
+    rank = len(eps.shape) if tf.is_tensor(eps) else np.ndim(eps)
+    if rank > attack.eps_per_image:
+        one = "one number or one per image" if attack.eps_per_image else "one number"
+        raise ValueError(
+            f"`eps` of `{attack.name}` must be {one}. "
+            f"Received: an array of {rank} dimension{'s' * (rank > 1)}."
+        )
+    if tf.is_symbolic_tensor(eps):
+        return  # inside a tf.function, where values are not known yet
+    values = np.atleast_1d(eps)
+    if norm == np.inf:
+        good = (values >= 0) & (values <= 1)
+        rule = "in [0, 1]", " Write 8/255 for eight grey levels."
+    else:
+        good, rule = values >= 0, ("at least 0", "")
+    if not np.all(good):
+        raise ValueError(
+            f"`eps` must be {rule[0]}. Received: eps={values[~good][0]}.{rule[1]}"
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as "Did you mean 'eps'? ", or nothing."""
+    return "".join(
+        f"Did you mean {match!r}? "
+        for match in difflib.get_close_matches(name, known, n=1)
+    )

@@ -1,0 +1,62 @@
+"""What records, sets and plans say of an attack: the one place that asks it.
+
+facts(make_attack("hop_skip_jump"))
+# {"goal": "minimal-norm", "access": "decisions"}
+described(attack)["params"]           # every hyperparameter, as JSON has them
+"""
+
+from typing import Any
+
+from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core.attack import Attack
+
+
+def facts(attack: Attack) -> dict[str, Any]:
+    """What it is after (`goal`) and what it sees of the model (`access`)."""
+    return {"goal": attack.goal, "access": attack.access}
+
+
+def described(attack: Attack) -> dict[str, Any]:
+    """The fields of `records.Record` that an attack determines."""
+    return {
+        "attack": attack.name,
+        "title": attack.title,
+        "norm": norm_text(attack.norm),
+        **facts(attack),
+        "eps": attack.eps,
+        "params": json_hyper(attack),
+    }
+
+
+def default_eps(attack: Attack) -> float | None:
+    """The radius that the attack has by default, or None."""
+    return attack.defaults.get("eps")
+
+
+def eps_text(attack: Attack) -> str | None:
+    """Its radius as people write it: 8/255 for whole grey levels, else 0.3."""
+    radius = attack.eps
+    if radius is None:
+        return None
+    levels = 255 * radius
+    if radius < 1 and abs(levels - round(levels)) < 1e-6:
+        return f"{round(levels)}/255"
+    return f"{radius:g}"
+
+
+def norm_text(norm: float | None) -> str | None:
+    """`inf`, `2`, `1` or `0`, as results and sets write a norm; None without one."""
+    return None if norm is None else format(norm, "g")
+
+
+def json_hyper(attack: Attack) -> dict[str, Any]:
+    """An attack's hyperparameters as JSON has them."""
+    return {
+        name: norm_text(value) if name == "norm" else value
+        for name, value in attack.hyper._asdict().items()
+    }
+
+
+def made(attack: str | Attack) -> Attack:
+    """An attack of a name, with its default hyperparameters, or the attack itself."""
+    return make_attack(attack) if isinstance(attack, str) else attack

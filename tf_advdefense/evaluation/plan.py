@@ -1,0 +1,165 @@
+"""What a comparison measures: every target, clean, on every set, and attacked itself.
+
+measurements = plan(targets, sets, attacks, data, num_examples=1000, few=128,
+                    batch_size=128)
+missing = [m for m in measurements if records.stored(store, m.key) is None]
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
+from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.evaluation import attack_facts
+from tf_advdefense.evaluation.measurements import Measurement
+from tf_advdefense.evaluation.targets import Target
+
+CHEAP = 150  # Forward or backward passes per image.
+# Part of every measurement's identity: to be raised when the same settings come to
+# give another outcome, so that no stored measurement is taken for a new one.
+_OUTCOMES = 2
+
+
+def plan(
+    targets: Sequence[Target],
+    sets: Sequence[AdversarialSet],
+    attacks: Sequence[tuple[str | None, Attack]],
+    data: Dataset,
+    *,
+    num_examples: int,
+    few: int,
+    batch_size: int,
+    seed: int = 0,
+) -> list[Measurement]:
+    """All measurements of a report, those of one target together.
+
+    Args:
+      targets: the models.
+      sets: adversarial sets made from test images.
+      attacks: pairs of an eps text, or None, and an attack that is run white-box on
+        every target.
+      data: of the targets.
+      num_examples: first test images for attacks of a few passes.
+      few: the same for attacks that take more than `CHEAP` passes.
+      batch_size: part of an attack's identity, as kernels round by shape.
+      seed: of the attacks' random draws.
+
+    A white-box attack that a set holds already, on as many images, is not repeated.
+    Targets whose defence an attacker may overlook are attacked so, too.
+    """
+    measurements = []
+    for target in targets:
+        measurements.append(_clean(target, data))
+        measurements += [_on_set(target, adv_set) for adv_set in sets]
+        for eps_text, attack in attacks:
+            passes = attack.cost(data.image_shape, data.num_classes)
+            cheap = max(passes) <= CHEAP
+            count = min(len(data.test), num_examples if cheap else few)
+            arguments = target, eps_text, attack, data, batch_size, seed, count
+            if not any(_covers(s.config, target, attack, count) for s in sets):
+                measurements.append(_live("white-box", *arguments))
+            if target.masked:
+                measurements.append(_live("oblivious", *arguments))
+    return measurements
+
+
+def _covers(config: dict[str, Any], target: Target, attack: Attack, count: int) -> bool:
+    """Whether a set is the very white-box attack, on as many images or more."""
+    request = config["request"]
+    return (
+        request["source_sha256"] == target.sha256
+        and request["attack"] == attack.name
+        and request["params"] == attack_facts.json_hyper(attack)
+        and request["labels"] == "true"
+        and not request["targeted"]
+        and request["store"] == "float32"  # rounded images are weaker
+        and request["num_examples"] >= count
+    )
+
+
+def _clean(target: Target, data: Dataset) -> Measurement:
+    return _measurement(
+        target,
+        {"attack": "clean", "setting": "clean", "num_examples": len(data.test)},
+        identity={"dataset": data.fingerprint},
+    )
+
+
+def _on_set(target: Target, adv_set: AdversarialSet) -> Measurement:
+    config = adv_set.config
+    request = config["request"]
+    own = request["source_sha256"] == target.sha256
+    known = {key: request[key] for key in ("attack", "norm", "goal", "access")}
+    # A targeted attack is another attack: it gets a column of its own.
+    params = {
+        **request["params"],
+        **({"target": request["target"]} if request["targeted"] else {}),
+    }
+    return _measurement(
+        target,
+        {
+            **known,
+            "title": config.get("title"),
+            "params": params,
+            "source": request["source"],
+            "adv_set": adv_set.name,
+            "setting": "white-box" if own else "transfer",
+            "eps": request["params"].get("eps"),
+            "eps_text": request["eps_text"],
+            "num_examples": config["num_examples"],
+        },
+        adv_set=adv_set,
+        identity={"files": config["files"]},
+    )
+
+
+def _live(
+    setting: str,
+    target: Target,
+    eps_text: str | None,
+    attack: Attack,
+    data: Dataset,
+    batch_size: int,
+    seed: int,
+    num_examples: int,
+) -> Measurement:
+    described = attack_facts.described(attack)
+    return _measurement(
+        target,
+        {
+            "source": target.name,
+            "setting": setting,
+            **described,
+            "eps_text": eps_text,
+            "num_examples": num_examples,
+        },
+        attack=attack,
+        identity={
+            "dataset": data.fingerprint,
+            "params": described["params"],
+            "num_examples": num_examples,
+            "batch_size": batch_size,
+            "seed": seed,
+            **({} if target.temperature == 1 else {"temperature": target.temperature}),
+        },
+    )
+
+
+def _measurement(
+    target: Target,
+    record: dict[str, Any],
+    *,
+    identity: dict[str, Any],
+    attack: Attack | None = None,
+    adv_set: AdversarialSet | None = None,
+) -> Measurement:
+    absent = ("source", "title", "norm", "goal", "access", "eps", "eps_text", "adv_set")
+    return Measurement(
+        target,
+        {"target": target.name, **dict.fromkeys(absent), "params": {}, **record},
+        attack,
+        adv_set,
+        # Called "format", as it once was that of the results.
+        {"target": target.sha256, "format": _OUTCOMES, **identity},
+    )

@@ -1,0 +1,170 @@
+"""The models of a comparison: where they are, what they are, and their roles.
+
+target = target_of_run(runs.load_run("outputs", "resnet50"), data)
+target = target_of_model("mine", "mine.keras", data)      # or a keras.Model
+roles({"resnet50": target.fields}, sources=["resnet50"])  # {"resnet50": "target"}
+"""
+
+from collections.abc import Collection
+from collections.abc import Mapping
+import dataclasses
+import hashlib
+import os
+import pathlib
+import secrets
+from typing import Any
+from typing import TypeAlias
+
+import keras
+
+from tf_advdefense.artifacts import runs
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.defenses.transforms import transforms_of
+from tf_advdefense.evaluation import diagnostics
+from tf_advdefense.evaluation import records
+
+ModelOrPath: TypeAlias = keras.Model | str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A model to be measured.
+
+    Attributes:
+      name: unique in its comparison.
+      model: the model, or the path it is loaded from when it is needed.
+      sha256: of its weights and architecture.
+      fields: its `records.Model`, but for its role and `weights_sha256`.
+      command: the command line that made it; None for a model from elsewhere.
+      temperature: that of its training; see `defenses.distillation`.
+      masked: whether an attacker may overlook its defence: its oblivious accuracy is
+        then measured beside the adaptive one.
+    """
+
+    name: str
+    model: ModelOrPath
+    sha256: str
+    fields: dict[str, Any]
+    command: str | None = None
+    temperature: float = 1.0
+    masked: bool = False
+
+    def load(self) -> keras.Model:
+        """The model itself."""
+        return loaded(self.model)
+
+
+def loaded(model: ModelOrPath) -> keras.Model:
+    """The model, or the one at a path; raises as `runs.load_model` does."""
+    return model if isinstance(model, keras.Model) else runs.load_model(model)
+
+
+def target_of_run(run: runs.Run, data: Dataset) -> Target:
+    """A finished run as a target.
+
+    Raises:
+      ValueError: it was trained on another data set than `data`.
+    """
+    check_trained_on(run, data)
+    request = run.config["request"]
+    fields = {key: run.config.get(key, request.get(key)) for key in records.MODEL}
+    fields |= {"adv_data": list(request["adv_data"]), "defense": run.defense}
+    return Target(
+        run.name,
+        run.model_path,
+        run.config["weights_sha256"],
+        fields,
+        run.config["command"],
+        run.temperature,
+        masked=run.temperature != 1 or "transforms" in request,
+    )
+
+
+def target_of_model(name: str, model: ModelOrPath, data: Dataset) -> Target:
+    """A model from elsewhere as a target, of which only its name is known.
+
+    Raises:
+      FileNotFoundError, ValueError: as `runs.load_model`.
+      ValueError: it cannot be measured on `data`; see `diagnostics.check_classifier`.
+    """
+    classifier = loaded(model)
+    known = classifier is model
+    diagnostics.check_classifier(classifier, data, name if known else str(model))
+    fields = {
+        **dict.fromkeys(records.MODEL),
+        "model": name,
+        "defense": "none",
+        "num_params": classifier.count_params(),
+    }
+    sha256 = model_sha256(model)
+    return Target(
+        name, classifier, sha256, fields, masked=bool(transforms_of(classifier))
+    )
+
+
+def model_sha256(model: ModelOrPath) -> str:
+    """What identifies a model: the SHA-256 of its files, or of a model in memory.
+
+    Of a model in memory its architecture and weights enter. Where Keras cannot write
+    the architecture down, equal weights may be of unequal models: such a model gets
+    another value each time, so that nothing that was measured is taken for its own.
+    """
+    if not isinstance(model, keras.Model):
+        return runs.weights_sha256(model)
+    try:
+        architecture = model.to_json()
+    except Exception:  # whatever a layer without `get_config` raises
+        architecture = secrets.token_hex()
+    digest = hashlib.sha256(architecture.encode())
+    for weights in model.get_weights():
+        digest.update(weights.tobytes())
+    return digest.hexdigest()
+
+
+def check_trained_on(run: runs.Run, data: Dataset) -> None:
+    """Raises ValueError for a run of another data set, where it would only guess."""
+    request = run.config["request"]
+    if request["dataset_fingerprint"] != data.fingerprint:
+        raise ValueError(
+            "A run is attacked on the data set it was trained on. Received: "
+            f"dataset={data.name} for {run.name}, trained on {request['dataset']} of "
+            f"other content. Or insist with its `model_path`, {run.model_path}, "
+            "instead of the run."
+        )
+
+
+def model_name(path: str | os.PathLike[str]) -> str:
+    """What a model from elsewhere is called: the name of its file or directory."""
+    path = pathlib.Path(path).resolve()
+    return path.stem if path.suffix == ".keras" else path.name
+
+
+def roles(
+    models: Mapping[str, Mapping[str, Any]], sources: Collection[str]
+) -> dict[str, str]:
+    """Name of each model to its role in the paper's comparison.
+
+    `source`: undefended, of another architecture than the defended models. `control`:
+    undefended, of their architecture, but no set was made on it; without it a
+    defended model's gain under transfer cannot be told from "another network".
+    `target`: the others.
+
+    Args:
+      models: name to a dict with `model` (architecture) and `defense`.
+      sources: names of the models that the report's sets were made on.
+    """
+    defended = {m["model"] for m in models.values() if m["defense"] != "none"}
+    compared = defended or {m["model"] for m in models.values()}
+    same = [
+        name
+        for name, m in models.items()
+        if m["defense"] == "none" and m["model"] in compared
+    ]
+    attacked = set(same) & set(sources) or set(same[:1])
+
+    def role(name: str) -> str:
+        if models[name]["defense"] != "none" or name in attacked:
+            return "target"
+        return "control" if name in same else "source"
+
+    return {name: role(name) for name in models}
