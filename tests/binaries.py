@@ -14,8 +14,7 @@ import subprocess
 import sys
 import warnings
 
-import keras
-
+# Before Keras: it sets how TensorFlow computes, here as in a process of its own.
 from tf_advdefense.commands import main
 
 BIN = pathlib.Path(__file__).resolve().parent.parent / "bin"
@@ -34,6 +33,8 @@ def run_alone(binary, *flags, **kwargs):
 
 def run(binary, *flags):
     """The result as `run_alone` gives it, of a call in this process."""
+    import keras
+
     line = [binary, *map(str, flags)]
     keras.utils.clear_session()  # As a new process: layers are named from 1 on.
     out, err = io.StringIO(), io.StringIO()
