@@ -184,7 +184,10 @@ def test_public_functions_are_annotated():
 def _is_public(name, node):
     """Defined at the top of a module or of a public class."""
     tree = modules()[name][1]
-    tops = [tree, *(n for n in tree.body if isinstance(n, ast.ClassDef))]
+    tops = [
+        tree,
+        *(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_"),
+    ]
     return any(node in top.body for top in tops)
 
 

@@ -185,12 +185,16 @@ class Crafting:
     def _announcement(self, todo: Sequence[int], seconds: tuple[float, float]) -> str:
         count = sum(stop - start for start, stop in (self._ranges[i] for i in todo))
         size = self.request["batch_size"]
-        kind = {
-            "image_shape": self.data.image_shape,
-            "num_classes": self.data.num_classes,
-        }
-        forwards, backwards = self.attack.cost(**kind)
-        most = estimate(self.attack, count, seconds, batch_size=size, **kind)
+        shape, classes = self.data.image_shape, self.data.num_classes
+        forwards, backwards = self.attack.cost(shape, classes)
+        most = estimate(
+            self.attack,
+            count,
+            seconds,
+            image_shape=shape,
+            num_classes=classes,
+            batch_size=size,
+        )
         return (
             f"Crafting {self.directory.name}: {count} images, at most {forwards} "
             f"forward and {backwards} backward passes each, at most "

@@ -141,13 +141,13 @@ class _Directory:
     def __init__(self, root):
         self._root = pathlib.Path(root)
 
-    def has(self, path):
+    def has(self, path: str) -> bool:
         return (self._root / path).exists()
 
-    def read(self, path):
+    def read(self, path: str) -> bytes:
         return (self._root / path).read_bytes()
 
-    def write(self, path, data):
+    def write(self, path: str, data: bytes) -> None:
         (self._root / path).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(self._root / path, data)
 
@@ -158,11 +158,11 @@ class _Memory:
     def __init__(self):
         self._files = {}
 
-    def has(self, path):
+    def has(self, path: str) -> bool:
         return path in self._files
 
-    def read(self, path):
+    def read(self, path: str) -> bytes:
         return self._files[path]
 
-    def write(self, path, data):
+    def write(self, path: str, data: bytes) -> None:
         self._files[path] = data

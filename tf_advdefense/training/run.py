@@ -157,7 +157,7 @@ class _Task:
         trainer.compile(jit_compile=recipe.jit_compile, optimizer=optimizer)
         return trainer
 
-    def request(self):
+    def request(self) -> dict:
         """Everything that changes the outcome of the run."""
         named = isinstance(self.given, str)
         return {
@@ -180,7 +180,7 @@ class _Task:
             **self.recipe.request(self.data, self.layers),
         }
 
-    def train(self, resume, command):
+    def train(self, resume: bool, command: str | None) -> None:
         """Train, score and save; the run's configuration comes last."""
         classifier, directory = self.trainer.classifier, self.directory
         print(

@@ -131,7 +131,7 @@ class _CostNotice(keras.callbacks.Callback):
         super().__init__()
         self._steps, self._done, self._started = steps, 0, None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._done += 1
         if self._done == self._UNTIMED:
             self._started = time.perf_counter()

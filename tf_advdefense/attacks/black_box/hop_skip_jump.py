@@ -167,7 +167,7 @@ def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     return loop(lambda state: query(model_fn, state, hyper, task), state, _BLOCK)
 
 
-def query(model_fn, state: State, hyper: Hyper, task) -> State:
+def query(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """The state after one query of every row that is not done."""
     point = phases.asked(state, hyper, task)
     fooled = is_fooled(model_fn(point), state.label, task.targeted)

@@ -152,7 +152,7 @@ class Attack:
         return getattr(self.hyper, "norm", self.norms[0])
 
     @property
-    def eps(self):
+    def eps(self) -> Any:
         """The radius, or None where it has none."""
         return getattr(self.hyper, "eps", None)
 

@@ -73,14 +73,14 @@ class _Rows(NamedTuple):
     y: tf.Tensor
     keys: tf.Tensor
 
-    def take(self, which, size):
+    def take(self, which: np.ndarray, size: int) -> "_Rows":
         """These rows, padded to a batch of `size`."""
         kept = padded(which, size)
         return self._replace(
             **{key: tf.gather(getattr(self, key), kept) for key in ("x", "y", "keys")}
         )
 
-    def begin(self, attack, task):
+    def begin(self, attack: Any, task: Any) -> Any:
         """The attack's state, and its passes where it does all its work at once."""
         state = attack.init(*self, attack.hyper, task)
         if attack.advance is None:

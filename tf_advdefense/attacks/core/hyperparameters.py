@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def check(attack) -> None:
+def check(attack: Any) -> None:
     """Raises ValueError, in one line, for a value that an attack cannot take."""
     for name, value in attack.hyper._asdict().items():
         check_kind(name, value, attack.defaults[name])
@@ -21,7 +21,7 @@ def check(attack) -> None:
     attack.check(attack.hyper)
 
 
-def check_known(attack, names: Iterable[str]) -> None:
+def check_known(attack: Any, names: Iterable[str]) -> None:
     """Raises ValueError, in one line, for a hyperparameter that an attack lacks."""
     known = attack.defaults
     for name in names:

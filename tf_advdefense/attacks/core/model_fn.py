@@ -145,7 +145,7 @@ class _Expectation(keras.layers.Layer):
         super().__init__(name=layer.name, dtype="float32", trainable=False)
         self.layer = layer
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return self.layer.expectation(inputs)
 
 

@@ -124,7 +124,9 @@ def finish(state: State, hyper: Any, task: Task) -> tf.Tensor:
     return state.answer
 
 
-def iterate(model_fn, state, hyper, task, loss):
+def iterate(
+    model_fn: ModelFn, state: State, hyper: Any, task: Task, loss: str
+) -> State:
     """One iteration of every row: a gradient at its point, and a step from there."""
     rule, (radius, steps, _, shorter, least) = _rule(hyper), _leg(state.leg, hyper)
     logits, level, gradient = _climb(model_fn, state, hyper, task, loss)
@@ -166,7 +168,7 @@ def _rule(hyper):
     return _RULES[hyper.norm]
 
 
-def legs(hyper):
+def legs(hyper: Any) -> list[tuple[float, int]]:
     """The radius and the number of steps of each leg of a run, a list of pairs."""
     eps, n_iter = hyper.eps, hyper.n_iter
     if not hyper.use_largereps:

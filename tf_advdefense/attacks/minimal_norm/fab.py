@@ -175,7 +175,9 @@ def _linearise(model_fn, state, hyper, task):
     return logits, lead, tape.gradient(lead, point)
 
 
-def record(state, point, logits, hyper, task):
+def record(
+    state: State, point: tf.Tensor, logits: tf.Tensor, hyper: Hyper, task: Task
+) -> State:
     """The state with the points among the best, where they fool and are closer."""
     distance = lengths(point - state.image, hyper.norm)
     fooled = losses.is_fooled(logits, state.label, task.targeted)
@@ -225,7 +227,7 @@ def _next_run(state, hyper, task):
     )
 
 
-def random_start(state, run, hyper, task):
+def random_start(state: State, run: tf.Tensor, hyper: Hyper, task: Task) -> tf.Tensor:
     """Points half as far from the images as the closest one so far, or as eps."""
     image, norm = state.image, hyper.norm
     shape = tuple(image.shape[1:])

@@ -190,7 +190,7 @@ def best_pair(
     return tf.gather(order, pair, batch_dims=1), largest >= 0
 
 
-def second_largest_before(values):
+def second_largest_before(values: tf.Tensor) -> tf.Tensor:
     """At each place of a row the second largest of the values before it, or -inf."""
     first, second = _shifted(values, 1), tf.fill(tf.shape(values), -float("inf"))
     width = 1  # the largest two of so many places before, doubled until it is all

@@ -23,7 +23,7 @@ class Jpeg(Transform):
         super().__init__(**kwargs)
         self.quality = quality
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if input_shape[-1] not in (1, 3):
             raise ValueError(
                 "'jpeg' takes images of 1 or 3 channels. "

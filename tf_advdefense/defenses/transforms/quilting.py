@@ -83,7 +83,7 @@ class Quilting(Transform):
         """Whether it has its database."""
         return self.cut is not None or self.built
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = (self.patches, self.patch, self.patch, input_shape[-1])
         # Beyond that, sums of squares of 8-bit values are not exact in float32.
         if np.prod(shape[1:]) > 258:

@@ -59,10 +59,10 @@ class Transform(keras.layers.Layer):
     def adapt(self, images: np.ndarray, seed: int = 0) -> None:
         """Takes what it needs from clean training images, where `adapted` is False."""
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name, **self.parameters}
 
     @property

@@ -56,7 +56,7 @@ class Transformed(keras.layers.Layer):
         self.random = any(transform.random for transform in transforms)
         self.draws = max((t.draws for t in transforms if t.random), default=1)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         for transform in self.transforms:
             if not transform.built:
                 transform.build(input_shape)
@@ -107,7 +107,7 @@ class Transformed(keras.layers.Layer):
     def _classify(self, images, training=False):
         return tf.cast(self.classifier(images, training=training), tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "name": self.name,
             "classifier": keras.saving.serialize_keras_object(self.classifier),
@@ -119,7 +119,7 @@ class Transformed(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Transformed":
         parts = {
             key: keras.saving.deserialize_keras_object(config[key])
             for key in ("classifier", "transforms")
