@@ -5,12 +5,13 @@ numbers of iterations or draws start at 1.
 """
 
 from collections.abc import Iterable
-import difflib
 import numbers
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tf_advdefense.registry import nearest
 
 
 def check(attack: Any) -> None:
@@ -76,11 +77,3 @@ def _check_ball(attack) -> None:
         raise ValueError(
             f"`eps` must be {rule[0]}. Received: eps={values[~good][0]}.{rule[1]}"
         )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as "Did you mean 'eps'? ", or nothing."""
-    return "".join(
-        f"Did you mean {match!r}? "
-        for match in difflib.get_close_matches(name, known, n=1)
-    )

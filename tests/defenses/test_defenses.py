@@ -199,7 +199,7 @@ from tf_advdefense.training.registry import OPTIMIZERS, SCHEDULES
 print(*defenses.SUMMARIES, *CRAFT_BN, *TRANSFORMS, *STRATEGIES)
 print(*OPTIMIZERS, *SCHEDULES, "keras" in sys.modules, "tensorflow" in sys.modules)
 """
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True
     )

@@ -18,7 +18,7 @@ from tf_advdefense.evaluation import records as results_format
 
 PUBLISHED = [
     path.parent
-    for path in pathlib.Path(__file__).parents[1].glob("docs/results/**/results.json")
+    for path in pathlib.Path(__file__).parents[2].glob("docs/results/**/results.json")
 ]
 REQUEST = {"model": "alexnet", "epochs": 3, "params": {"eps": 0.3, "shape": (8, 8)}}
 

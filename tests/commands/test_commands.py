@@ -21,7 +21,7 @@ from tf_advdefense.commands.progress import duration
 from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.run import CommandLine
 from tf_advdefense.defenses import transforms
-from tf_advdefense.evaluation.measurements import CHEAP
+from tf_advdefense.evaluation.plan import CHEAP
 from tf_advdefense.models import MODELS
 
 # === Without TensorFlow ===

@@ -31,7 +31,7 @@ from tf_advdefense.defenses.transforms.transform import image_keys
 from tf_advdefense.defenses.transforms.transformed import transformed_layer
 from tf_advdefense.evaluation import evaluate as evaluation
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "total_variance.npz"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "total_variance.npz"
 SHAPE = (17, 14, 3)
 names = pytest.mark.parametrize("name", TRANSFORMS)
 

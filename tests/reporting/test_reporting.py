@@ -1067,7 +1067,7 @@ def test_reporting_imports_no_tensorflow():
         [sys.executable, "-c", program],
         text=True,
         capture_output=True,
-        cwd=pathlib.Path(__file__).parents[1],
+        cwd=pathlib.Path(__file__).parents[2],
     )
     assert ran.stdout.strip() == "[]", ran.stderr
 

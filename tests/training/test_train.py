@@ -375,7 +375,7 @@ print(json.dumps([replicas, *ends]))
 
 
 def test_two_mirrored_devices_train_as_one(tmp_path):
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED, str(tmp_path)],
         cwd=root,
