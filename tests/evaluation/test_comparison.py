@@ -336,6 +336,14 @@ def test_compare_measures_models_in_memory_and_on_disk_once(tmp_path, model, dat
     assert said[0] == "3 measurements to take, 2 of them white-box attacks."
 
 
+def test_a_target_is_compared_under_the_name_it_is_given(tmp_path, model, data):
+    known = comparison.target_of_model("known", model, data)
+    compared = compare({"a": known}, data, output_dir=tmp_path, say=lambda line: None)
+    assert list(compared.results["models"]) == ["a"]
+    assert compared.results["models"]["a"]["model"] == "known"
+    assert [r["target"] for r in compared.results["records"]] == ["a"]
+
+
 def test_nothing_to_compare(tmp_path, model, data):
     with pytest.raises(ValueError, match="`models` is empty"):
         compare({}, data, output_dir=tmp_path)
