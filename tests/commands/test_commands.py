@@ -207,6 +207,10 @@ def test_progress_in_a_log_is_one_line(capsys):
             "No run. Known: name. Make it with `train_run`.",
             "No run. Known: name. Make it with bin/train.",
         ),
+        (
+            "A set is damaged. Make it again with `make_set` and `overwrite`.",
+            "A set is damaged. Make it again with bin/make_adv and --overwrite.",
+        ),
     ],
 )
 def test_errors_of_the_library_speak_of_flags(text, line):
