@@ -202,6 +202,9 @@ def test_hyperparameters_are_json(data):
     attack = attacks.make_attack("pgd", norm=np.inf)
     assert attack_facts.json_hyper(attack)["norm"] == "inf"
     assert [attack_facts.norm_text(n) for n in (np.inf, 2, 1.0)] == ["inf", "2", "1"]
+    for name, hyper, text in (("spatial", {}, None), ("noise", {"norm": 2}, "2")):
+        norm = attacks.make_attack(name, **hyper).norm
+        assert attack_facts.norm_text(norm) == text
 
 
 # === Measuring ===
