@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tf_advdefense import attacks
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.losses import margin
 from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.datasets import Dataset
@@ -119,7 +119,7 @@ def test_of_a_random_model_the_first_success_is_not_enough(data, name):
     """It fools the expectation by a hair, and so every other draw."""
     attack = attacks.make_attack(name, eps=0.4, **SEARCHES[name])
     for model, stops in ((make_model(), True), (make_random_model(), False)):
-        forwards = engine.craft(
+        forwards = craft(
             model, attack, data.test.images, data.test.labels, batch_size=40
         )["forwards"]
         assert (forwards < attack.passes[0]).any() == stops
@@ -141,7 +141,7 @@ def test_what_fools_a_random_model_is_made_to_fool_it_by_more(data, name, few, m
     leads = []
     for hyper in (few, many):
         attack = attacks.make_attack(name, **{"eps": 0.3, **hyper})
-        adv = engine.craft(model, attack, data.test.images, labels, batch_size=40)
+        adv = craft(model, attack, data.test.images, labels, batch_size=40)
         expected = inference(model)(adv["image"])
         leads.append(margin(labels, expected).numpy())
     fooled = leads[0] > 0

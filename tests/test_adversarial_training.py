@@ -11,17 +11,18 @@ from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.defenses import DEFENSES
 from tf_advdefense.defenses import forward
-from tf_advdefense.defenses import free
-from tf_advdefense.defenses.hyperparameters import keywords
+from tf_advdefense.defenses import losses
+from tf_advdefense.defenses.choices import CRAFT_BN
+from tf_advdefense.defenses.choices import STATISTICS
 from tf_advdefense.training import optimizers
-from tf_advdefense.training import trainer as training
+from tf_advdefense.training import train as training
 from tf_advdefense.training.checkpoints import Checkpoint
-from tf_advdefense.training.robust_validation import RobustValidation
+from tf_advdefense.training.trainer import AdversarialTrainer
 
 SHAPE, CLASSES = (6, 6, 3), 4
 BATCH, STEPS = 8, 3
 CRAFTING = [
-    name for name, entry in DEFENSES.items() if "craft_bn" in keywords(entry.craft)
+    name for name, entry in DEFENSES.items() if hasattr(entry.hyper, "craft_bn")
 ]
 crafting = pytest.mark.parametrize("name", CRAFTING)
 
@@ -68,8 +69,10 @@ def batches(epochs=1, first=0, seed=0):
 
 
 def make_trainer(defense, model=None):
+    """Of an unguarded training."""
     model = model or make_model()
-    trainer = training.AdversarialTrainer(model, defense)
+    defense.max_drop = None
+    trainer = AdversarialTrainer(model, defense)
     trainer.compile(
         optimizer=optimizers.make_optimizer(
             model,
@@ -116,12 +119,10 @@ def statistics_of(model):
         ("ensemble_at", {"eps": 0.0}),
         ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0}),
         ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0, "mix": "avg"}),
-        ("free_at", {"eps": 0.0}),
+        ("free_at", {"eps": 0.0, "replays": 1}),
     ],
 )
 def test_equals_plain_training(name, hyper):
-    if name == "free_at":
-        hyper = {**hyper, "parts": {"perturbation": free.perturbation(BATCH, SHAPE)}}
     for one, other in zip(trained(name, **hyper), trained("none"), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
@@ -136,7 +137,7 @@ def test_an_example_differs_from_its_image(name, batch):
 # === BatchNorm ===
 
 
-@pytest.mark.parametrize("craft_bn", forward.CRAFT_BN)
+@pytest.mark.parametrize("craft_bn", CRAFT_BN)
 @crafting
 def test_crafting_updates_nothing(name, craft_bn, batch):
     model = make_model()
@@ -155,7 +156,7 @@ def test_one_pass_updates_the_statistics(name, batch, monkeypatch):
         passes.append(model)
         return forward.frozen_pass(model, images)
 
-    for module in (forward, defenses.adversarial_training):
+    for module in (forward, losses):
         monkeypatch.setattr(module, "updating_pass", spy)
     model = make_model()
     before = statistics_of(model)
@@ -165,7 +166,7 @@ def test_one_pass_updates_the_statistics(name, batch, monkeypatch):
     np.testing.assert_array_equal(statistics_of(model), before)
 
 
-@pytest.mark.parametrize("statistics", forward.STATISTICS)
+@pytest.mark.parametrize("statistics", STATISTICS)
 def test_the_named_images_update_the_statistics(statistics, batch):
     clean, adversarial = batch["image"], 1 - batch["image"]
     model, reference = make_model(), make_model()
@@ -189,7 +190,7 @@ def test_crafting_with_the_statistics_of_the_batch(batch):
     np.testing.assert_allclose(frozen(batch["image"]), expected, atol=1e-6)
     one, other = (
         defenses.make_defense("pgd_at", craft_bn=mode).craft(model, batch)["adv_image"]
-        for mode in forward.CRAFT_BN
+        for mode in CRAFT_BN
     )
     assert not np.allclose(one, other)
 
@@ -230,9 +231,13 @@ def test_pgd_at_is_the_attack_on_the_current_weights(name, batch):
     found = tf.function(lambda: defense.craft(model, batch), autograph=False)()
     attack = attacks.make_attack(
         name,
-        **{k: v for k, v in defense.hyper.items() if k in attacks.ATTACKS[name].hyper},
+        **{
+            k: v
+            for k, v in defense.hyper.items()
+            if k in attacks.ATTACKS[name].defaults
+        },
     )
-    assert attack.hyper["eps"] == 8 / 255
+    assert attack.eps == 8 / 255
     expected = attack(model, batch["image"], batch["label"], index=batch["draw"])
     np.testing.assert_allclose(found["adv_image"], expected, atol=1e-6)
     loss, logits = defense(model, batch)
@@ -374,14 +379,13 @@ def test_multi_norm_against_the_three_attacks(mix, batch):
 
 def test_free_at_replays_the_published_loop(batch):
     eps, rate, replays = 0.1, 0.05, 3
-    delta = free.perturbation(BATCH, SHAPE)
-    defense = defenses.make_defense("free_at", eps=eps, parts={"perturbation": delta})
-    assert defense.hyper == {"eps": eps, "replays": 8}
-    (variable,) = defense.variables
-    trainer = training.AdversarialTrainer(make_model(), defense)
+    assert defenses.make_defense("free_at", eps=eps).hyper == {"eps": eps, "replays": 8}
+    defense = defenses.make_defense("free_at", eps=eps, replays=replays)
+    defense.max_drop = None
+    trainer = AdversarialTrainer(make_model(), defense)
     trainer.compile(optimizer=keras.optimizers.SGD(rate))
-    repeated = tf.data.Dataset.from_tensors(batch).repeat(replays)
-    trainer.fit(repeated, shuffle=False, verbose=0)
+    trainer.fit(batch["image"], batch["label"], shuffle=False, verbose=0)
+    (variable,) = defense.variables
 
     model, moved = make_model(), tf.zeros([BATCH, *SHAPE])
     for _ in range(replays):
@@ -402,16 +406,42 @@ def test_free_at_replays_the_published_loop(batch):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
-def test_batches_come_as_often_as_replayed():
-    once = list(batches(epochs=2))
-    again = list(
-        pipeline.training_batches(
-            make_split(), batch_size=BATCH, epochs=2, seed=0, replays=3
-        )
-    )
-    assert len(again) == 3 * len(once)
-    for i, one in enumerate(again):
-        np.testing.assert_array_equal(one["image"], once[i // 3]["image"])
+def test_replays_are_the_updates_of_repeated_batches():
+    """As the data pipeline once repeated them: the same weights, bit for bit."""
+    replayed = make_trainer(defenses.make_defense("free_at", replays=3))
+    replayed.fit(batches(2), shuffle=False, verbose=0)
+    repeated = make_trainer(defenses.make_defense("free_at", replays=1))
+    again = batches(2).flat_map(lambda b: tf.data.Dataset.from_tensors(b).repeat(3))
+    repeated.fit(again, shuffle=False, verbose=0)
+    assert int(replayed.optimizer.iterations) == 2 * 3 * STEPS
+    for one, other in zip(
+        (*replayed.classifier.variables, *replayed.defense.variables),
+        (*repeated.classifier.variables, *repeated.defense.variables),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_a_smaller_batch_moves_its_own_perturbation_alone(batch):
+    defense = defenses.make_defense("free_at", eps=0.1, replays=2)
+    trainer = make_trainer(defense)
+    split = make_split(BATCH + 3)
+    images = split.images / np.float32(255)
+    trainer.fit(images[:BATCH], split.labels[:BATCH], batch_size=BATCH, verbose=0)
+    (variable,) = defense.variables
+    before = variable.numpy()
+    assert before.shape == (BATCH, *SHAPE) and np.abs(before).max() > 0.09
+    trainer.fit(images[BATCH:], split.labels[BATCH:], batch_size=BATCH, verbose=0)
+    np.testing.assert_array_equal(variable[3:], before[3:])
+    assert np.any(variable[:3] != before[:3])
+
+
+def test_free_at_keeps_to_one_device():
+    with (
+        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
+        pytest.raises(ValueError, match="one device.*`distribute`"),
+    ):
+        AdversarialTrainer(make_model(), defenses.make_defense("free_at"))
 
 
 # === Ensemble adversarial training ===
@@ -523,21 +553,19 @@ def test_distillation_against_numpy(batch):
 def guarded(directory, spoilt, stop_after=None, max_drop=0.2):
     """A training whose weights change sign in the epochs `spoilt`."""
 
-    def spoil(epoch):
-        if epoch in spoilt:
+    def spoil():
+        if int(trainer.optimizer.iterations) // 4 - 1 in spoilt:
             kernel = model.layers[1].kernel
             kernel.assign(-kernel)
 
     split = make_coloured(64)
     model = make_linear()
-    trainer = make_trainer(defenses.make_defense("fast_at", eps=0.05), model)
+    defense = defenses.make_defense("fast_at", eps=0.05)
+    trainer = make_trainer(defense, model)
     weights = []
-
-    def validation(checkpoint):
-        callback = RobustValidation(checkpoint, split, eps=0.05, max_drop=max_drop)
-        measure = callback._accuracy
-        callback._accuracy = lambda: spoil(len(checkpoint.history)) or measure()
-        return callback
+    accuracy = defense.robust_accuracy
+    defense.max_drop = max_drop
+    defense.robust_accuracy = lambda *args: spoil() or accuracy(*args)
 
     def on_epoch(done, logs):
         weights.append(model.get_weights()[0])
@@ -557,7 +585,7 @@ def guarded(directory, spoilt, stop_after=None, max_drop=0.2):
         directory=directory,
         resume=True,
         validation=training.validation_batches(split),
-        robust_validation=validation,
+        scored_on=split,
         on_epoch=on_epoch,
     )
     return history, weights, model.get_weights()[0]
@@ -626,11 +654,7 @@ def test_resumed_equals_uninterrupted(name, tmp_path, monkeypatch):
             if done == stop_after:
                 raise KeyboardInterrupt
 
-        hyper = (
-            {"nb_iter": 2}
-            if name == "pgd_at"
-            else {"parts": {"perturbation": free.perturbation(BATCH, SHAPE)}}
-        )
+        hyper = {"nb_iter": 2} if name == "pgd_at" else {"replays": 2}
         trainer = make_trainer(defenses.make_defense(name, **hyper))
         training.train(
             trainer,
@@ -666,13 +690,36 @@ def test_published_defaults():
 
 
 @pytest.mark.parametrize(
+    "name, dataset, ratio",
+    [
+        ("pgd_at", "cifar10", 1 / 4),
+        ("pgd_at", "mnist", 1 / 30),
+        ("fast_at", "cifar10", 1.25),
+        ("fast_at", "mnist", 1.25),
+        ("trades", "cifar10", 7 / 31),
+        ("trades", "mnist", 1 / 30),
+    ],
+)
+def test_a_given_radius_scales_the_published_step(name, dataset, ratio):
+    def hyper(**given):
+        return defenses.make_defense(name, dataset=dataset, **given).hyper
+
+    published = hyper()
+    assert hyper(eps=0.02)["eps_iter"] == pytest.approx(0.02 * ratio)
+    # The published radius, given, changes nothing; nor does 0, where no step is left.
+    assert hyper(eps=published["eps"]) == published
+    assert hyper(eps=0.0)["eps_iter"] == published["eps_iter"]
+    assert hyper(eps=0.02, eps_iter=0.01)["eps_iter"] == 0.01
+
+
+@pytest.mark.parametrize(
     "name, hyper, message",
     [
         ("pgd_at", {"nb_itre": 3}, "hyperparameter 'nb_itre'. Did you mean 'nb_iter'"),
         ("trades", {"betta": 3}, "'trades' has no .*Did you mean 'beta'.*Known: eps, "),
         ("none", {"eps": 0.1}, "'none' has no .*'eps'.*Known: temperature"),
         ("pgd_at", {"attack": "pdg"}, "Unknown attack 'pdg'. Did you mean 'pgd'"),
-        ("trades", {"attack": "pgd"}, "=trades takes no other attack.*=pgd"),
+        ("trades", {"attack": "pgd"}, "=trades` takes no other attack.*=pgd"),
         ("pgd_at", {"eps": 8}, r"`eps` must be in \[0, 1\].*Write 8/255"),
         ("trades", {"eps": 8}, "must be at least 0 and at most 1. Received: eps=8"),
         ("trades", {"beta": -1}, "`beta` must be at least 0. Received: beta=-1"),
@@ -683,10 +730,10 @@ def test_published_defaults():
         ("fgsm_at", {"labels": "hard"}, "`labels` must be true or predicted.*'hard'"),
         ("trades", {"statistics": "both"}, "must be joint or clean or adversarial"),
         ("pgd_at", {"craft_bn": "eval"}, "`craft_bn` must be inference or training"),
-        ("distillation", {}, "=distillation needs its teacher. .*Give --teacher"),
-        ("free_at", {}, "=free_at needs its perturbation"),
-        ("none", {"parts": {"teacher": None}}, "=none takes no teacher.*--teacher"),
-        ("ensemble_at", {}, "=ensemble_at needs its sources. .*Give --sources"),
+        ("distillation", {}, "=distillation` needs its teacher. .*Give `teacher`"),
+        ("free_at", {"replays": 0}, "`replays` must be .*from 1 on"),
+        ("none", {"parts": {"teacher": None}}, "=none` takes no teacher.*`teacher`"),
+        ("ensemble_at", {}, "=ensemble_at` needs its sources. .*Give `sources`"),
         (
             "distillation",
             {"temperature": -1.0, "parts": {"teacher": None}},

@@ -21,7 +21,7 @@ ALLOWED = {
     "defenses": {"registry", "images", "attacks"},
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),
-        "defenses",
+        *("defenses", "evaluation.diagnostics"),
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),
@@ -38,7 +38,11 @@ OWNED = {
     "absl.flags": {"commands"},
 }
 # Rooms and modules that must not load TensorFlow when they are imported.
-LIGHT = ("reporting", "evaluation.records", "evaluation.statistics", "registry")
+LIGHT = (
+    *("reporting", "evaluation.records", "evaluation.statistics", "registry"),
+    *("defenses.registry", "defenses.choices", "defenses.source_sets"),
+    *("defenses.transforms.registry", "training.registry", "strategies"),
+)
 
 
 @functools.cache

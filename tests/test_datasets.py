@@ -11,6 +11,7 @@ import sklearn.datasets
 
 from tf_advdefense import datasets
 from tf_advdefense.datasets import sources
+from tf_advdefense.datasets import splits
 
 DIGITS = "7edfe9a6e8ddad2d921f629bef55f54ecb5c29168d54106b6ad05fd38a3a2e07"
 SPLITS = ("train", "validation", "test")
@@ -136,7 +137,7 @@ def test_fingerprint_sees_all_of_the_content():
         images = np.full(shape, pixel, np.uint8)
         labels = np.array([0, 1, 1, label])
         split = datasets.Split(images, labels, np.arange(4))
-        return datasets._fingerprint(tuple(names), split)
+        return splits.fingerprint_of(tuple(names), split)
 
     changed = [{"names": "ac"}, {"pixel": 1}, {"label": 1}, {"shape": (4, 1, 4, 3)}]
     assert len({fingerprint(**change) for change in [{}, *changed]}) == 5
@@ -145,7 +146,7 @@ def test_fingerprint_sees_all_of_the_content():
 def test_splits_stored_class_by_class_are_mixed():
     labels = np.repeat(np.arange(10), 30)
     images = np.arange(300).astype(np.uint8).reshape(300, 1, 1, 1)
-    split = datasets._mix_classes(
+    split = splits.mix_classes(
         datasets.Split(images, labels, np.arange(300)), fingerprint="ab" * 32
     )
     assert len(set(split.labels[:30])) >= 8
@@ -171,7 +172,7 @@ def test_image_size_of_equal_size_changes_nothing(tmp_path):
 
 def test_unequal_sizes_need_image_size(tmp_path):
     name = write_images(tmp_path, sides=(8, 12))
-    with pytest.raises(ValueError, match="must have one size.*--image_size=32"):
+    with pytest.raises(ValueError, match="must have one size.*`image_size=32`"):
         datasets.load(name)
 
 
@@ -206,7 +207,7 @@ def test_missing_and_empty_folder(tmp_path):
         ("cifar10:9.9.9", "cannot open data set 'cifar10:9.9.9'.*only: 3.0.2"),
         ("cifar10/grey", "cannot open data set 'cifar10/grey'"),
         ("../cifar10", "cannot open data set '../cifar10'"),
-        ("glue", "must have the features `image` and `label`.*--dataset=glue"),
+        ("glue", "must have the features `image` and `label`.*dataset=glue"),
     ],
 )
 def test_unknown_data_set(name, message, tmp_path, no_network):
@@ -220,13 +221,13 @@ def test_undownloadable_data_set_names_three_remedies(tmp_path, no_network):
     with pytest.raises(FileNotFoundError) as error:
         datasets.load("mnist", str(tmp_path))
     assert time.time() - started < 15 and not list(tmp_path.iterdir())
-    for remedy in ("--data_dir", "--dataset=folder:PATH", "--dataset=digits"):
+    for remedy in ("`data_dir`", "`dataset=folder:PATH`", "`dataset=digits`"):
         assert remedy in str(error.value)
     assert "\n" not in str(error.value) and "mnist" in str(error.value)
 
 
 def test_missing_data_directory(tmp_path):
-    with pytest.raises(FileNotFoundError, match="No data directory at .*--data_dir"):
+    with pytest.raises(FileNotFoundError, match="No data directory at .*`data_dir`"):
         datasets.load("mnist", str(tmp_path / "absent"))
 
 

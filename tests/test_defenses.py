@@ -1,5 +1,9 @@
 """Defences: losses against NumPy, and which adversarial sets each may train on."""
 
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +11,6 @@ import tensorflow as tf
 
 from tf_advdefense import defenses
 from tf_advdefense.defenses import DEFENSES
-from tf_advdefense.defenses import free
 
 SHAPE = (4, 4, 3)
 losses = pytest.mark.parametrize("name", DEFENSES)
@@ -98,7 +101,6 @@ def test_loss_has_gradients(name, batch):
     everything = {
         "teacher": make_model(),
         "sources": [make_model()],
-        "perturbation": free.perturbation(5, SHAPE),
     }
     parts = {part: everything[part] for part in defenses.needed_parts(name)}
     with tf.GradientTape() as tape:
@@ -139,16 +141,16 @@ def test_sets_that_fit():
 @pytest.mark.parametrize(
     "name, sets, message",
     [
-        ("none", {"a": config()}, "=none uses no adversarial sets.*--adv_data=a"),
-        ("adversarial", {}, "=adversarial needs adversarial sets.*--split=train"),
-        ("ensemble", {}, "=ensemble needs adversarial sets.*bin/make_adv"),
+        ("none", {"a": config()}, "=none` uses no adversarial sets.*: adv_data=a"),
+        ("adversarial", {}, "=adversarial` needs adversarial sets.*split=train"),
+        ("ensemble", {}, "=ensemble` needs adversarial sets.*`make_set`"),
         ("adversarial", {"a": config(fingerprint="g")}, "'a' made from digits"),
         ("ensemble", {"a": config("vgg", shape=(8, 8, 3))}, r"\[8, 8, 3\] for \[4, 4,"),
         ("adversarial", {"a": config(split="test")}, "must not see test images.*'a'"),
         ("ensemble", {"a": config("vgg", split="validation")}, "see validation images"),
-        ("adversarial", {"a": config("vgg")}, "crafted on vgg for --model=resnet50"),
+        ("adversarial", {"a": config("vgg")}, "crafted on vgg for `model=resnet50`"),
         ("adversarial", {"a": config(), "b": config("vgg")}, "a set crafted on vgg"),
-        ("ensemble", {"a": config()}, "only sets of resnet50.*--run=alexnet"),
+        ("ensemble", {"a": config()}, "only sets of resnet50.*another run"),
         ("ensemble", {"a": config("vgg"), "b": config(split="test")}, "test images.*b"),
         ("ensembel", {}, "Unknown defence 'ensembel'. Did you mean 'ensemble'"),
     ],
@@ -160,7 +162,11 @@ def test_refusals(name, sets, message):
 
 
 def test_unknown_names_everywhere():
-    for function in (defenses.make_defense, defenses.needs_sets):
+    for function in (
+        defenses.make_defense,
+        defenses.needs_sets,
+        defenses.needed_parts,
+    ):
         with pytest.raises(ValueError, match="Unknown defence 'x'. Known: none"):
             function("x")
 
@@ -177,3 +183,39 @@ def test_sources_are_drawn_alike_then_their_sets():
     assert defenses.set_weights(sets) == {"a": 0.25, "b": 0.5, "c": 0.25}
     assert defenses.set_weights({"a": config()}) == {"a": 1.0}
     assert defenses.set_weights({}) == {}
+
+
+# === The registry ===
+
+
+def test_names_and_summaries_are_known_without_tensorflow():
+    script = """
+import sys
+from tf_advdefense import defenses
+from tf_advdefense.defenses.choices import CRAFT_BN
+from tf_advdefense.defenses.transforms import TRANSFORMS
+from tf_advdefense.strategies import STRATEGIES
+from tf_advdefense.training.registry import OPTIMIZERS, SCHEDULES
+print(*defenses.SUMMARIES, *CRAFT_BN, *TRANSFORMS, *STRATEGIES)
+print(*OPTIMIZERS, *SCHEDULES, "keras" in sys.modules, "tensorflow" in sys.modules)
+"""
+    root = pathlib.Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split()
+    assert words[-2:] == ["False", "False"]
+    assert {"pgd_at", "training", "jpeg", "mirrored", "sgd", "cyclic"} <= set(words)
+
+
+@losses
+def test_a_defence_is_one_explicit_object(name):
+    entry = DEFENSES[name]
+    assert entry.name == name and entry.summary == defenses.SUMMARIES[name]
+    assert "arXiv" in type(entry.hyper).__doc__ or name == "none"
+    parts = {part: [] for part in entry.parts}
+    defense = defenses.make_defense(name, parts=parts)
+    assert repr(defense).startswith(f"{name}(")
+    assert (defense.craft is None) == (entry.craft is None)
+    assert set(entry.hyper._asdict()) <= set(defense.hyper)

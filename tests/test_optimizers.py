@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tf_advdefense.models import MODELS
 from tf_advdefense.training import optimizers
+from tf_advdefense.training import schedules
+from tf_advdefense.training.registry import OPTIMIZERS
 
 SETTINGS = {
     "optimizer": "sgd",
@@ -83,7 +85,7 @@ def test_onecycle_of_a_single_step(model):
 
 
 def test_plateau_is_the_one_of_pytorch():
-    plateau = optimizers.Plateau()
+    plateau = schedules.Plateau()
     losses = [
         *(1.0, 0.9, 0.89995),  # The last is no better by 1e-4 of the best: idle 1.
         *(0.95, 0.9, 0.91, 0.9),  # Idle 2 to 5.
@@ -100,7 +102,7 @@ def test_plateau_is_the_one_of_pytorch():
 
 
 def test_plateau_goes_on_from_its_state():
-    first, second = optimizers.Plateau(patience=1), optimizers.Plateau(patience=1)
+    first, second = schedules.Plateau(patience=1), schedules.Plateau(patience=1)
     assert [first.factor(1.0), first.factor(1.0)] == [1.0, 1.0]
     second.state = first.state
     assert second.factor(1.0) == 0.1
@@ -140,7 +142,7 @@ def test_adam_decay_is_decoupled(model):
         np.testing.assert_allclose(after, decayed - rate, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_no_decay(model, name):
     optimizer = make(model, optimizer=name)
     for before, after in one_update(model, optimizer):
@@ -174,8 +176,14 @@ def test_defaults_make_an_optimizer(model, name):
 @pytest.mark.parametrize(
     "setting, message",
     [
-        ({"optimizer": "sdg"}, "Unknown 'sdg'. Known: sgd, adam."),
-        ({"schedule": "step"}, "Unknown 'step'. Known: onecycle, cosine, plateau, co"),
+        (
+            {"optimizer": "sdg"},
+            "Unknown optimizer 'sdg'. Did you mean 'sgd'. Known: sgd, adam.",
+        ),
+        (
+            {"schedule": "step"},
+            "Unknown schedule 'step'. Known: onecycle, cosine, plateau, co",
+        ),
         ({"learning_rate": 0.0}, "`learning_rate` must be positive.*learning_rate=0"),
         ({"learning_rate": -0.1}, "must be positive"),
         ({"learning_rate": math.nan}, "must be positive.*nan"),

@@ -20,8 +20,10 @@ from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.models import build_model
 from tf_advdefense.training import optimizers
-from tf_advdefense.training import trainer as training
+from tf_advdefense.training import schedules
+from tf_advdefense.training import train as training
 from tf_advdefense.training.checkpoints import Checkpoint
+from tf_advdefense.training.trainer import AdversarialTrainer
 
 SHAPE = (8, 8, 3)
 BATCH, STEPS = 8, 3
@@ -65,7 +67,7 @@ def make_linear(seed=0):
 
 
 def make_trainer(model, defense="none", steps=100, **settings):
-    trainer = training.AdversarialTrainer(model, defenses.make_defense(defense))
+    trainer = AdversarialTrainer(model, defenses.make_defense(defense))
     optimizer = optimizers.make_optimizer(
         model, steps=steps, **{**SETTINGS, **settings}
     )
@@ -185,7 +187,7 @@ def run(directory, sets, validation, schedule, seed=0, stop_after=None, **option
     trainer = make_trainer(
         make_model(seed=seed), "ensemble", steps=4 * STEPS, schedule=schedule, **options
     )
-    plateau = optimizers.Plateau(0.1, patience=1, threshold=0.9)
+    plateau = schedules.Plateau(0.1, patience=1, threshold=0.9)
 
     def on_epoch(done, logs):
         if done == stop_after:
@@ -312,7 +314,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_line(validation, tmp_path):
             validation=validation,
             directory=tmp_path,
         )
-    assert "\n" not in str(e.value) and "--learning_rate" in str(e.value)
+    assert "\n" not in str(e.value) and "`learning_rate`" in str(e.value)
     trainer = make_trainer(make_linear(seed=5))
     assert Checkpoint(trainer, tmp_path).restore() == 1
     assert all(np.isfinite(value).all() for value in variables_of(trainer))
@@ -366,7 +368,7 @@ for name in ("none", "mirrored"):
         trainer, lambda first: t.mixed_batches(sets, 2, first), epochs=2,
         steps_per_epoch=t.STEPS, directory=directory / name,
         validation=t.training.validation_batches(t.make_split(12, seed=9)),
-        plateau=t.optimizers.Plateau(patience=0, threshold=0.9))
+        plateau=t.schedules.Plateau(patience=0, threshold=0.9))
     ends.append(([v.tolist() for v in t.variables_of(trainer)], history))
 print(json.dumps([replicas, *ends]))
 """
@@ -391,5 +393,7 @@ def test_two_mirrored_devices_train_as_one(tmp_path):
 
 
 def test_unknown_distribution():
-    with pytest.raises(ValueError, match="'mirored'. Known: none, mirrored."):
+    with pytest.raises(
+        ValueError, match="'mirored'. Did you mean 'mirrored'. Known: none, mirrored."
+    ):
         distribution.scope("mirored")

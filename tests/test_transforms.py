@@ -15,7 +15,7 @@ import tensorflow as tf
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.draws import row_keys
 from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.attacks.core.model_fn import served
@@ -434,10 +434,50 @@ def test_an_attack_sees_the_mean_over_draws_that_are_no_images(everything):
     np.testing.assert_array_equal(logits_fn(images), whole)
     layer = transformed_layer(everything)
     draws = max(layer.draws, layer.eot_draws)
-    np.testing.assert_allclose(whole, layer.expectation(images, draws), atol=1e-5)
+    np.testing.assert_allclose(whole, layer.mean_over(images, draws), atol=1e-5)
+    np.testing.assert_allclose(whole, layer.expectation(images), atol=1e-5)
     own = served(everything)(images)
     np.testing.assert_allclose(own, everything(images), atol=1e-5)
     assert np.abs(whole - everything(images)).max() > 1e-3
+
+
+def in_another(whole, kind, tmp_path):
+    """The model inside another one that scales its logits."""
+    if kind == "loaded":
+        whole.save(tmp_path / "m.keras")
+        whole = runs.load_model(tmp_path / "m.keras")
+    double = keras.layers.Rescaling(2.0)
+    if kind == "sequential":
+        return keras.Sequential([keras.Input(SHAPE), whole, double])
+    images = keras.Input(SHAPE)
+    return keras.Model(images, double(whole(images)))
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "loaded"])
+def test_the_mean_over_draws_within_other_models(kind, tmp_path):
+    model, whole = transformed("crop_rescale", eot_draws=4)
+    outer, images = in_another(whole, kind, tmp_path), natural()
+    assert inference(outer).is_expectation and inference(outer) is inference(outer)
+    np.testing.assert_allclose(
+        inference(outer)(images), 2 * inference(whole)(images), atol=1e-5
+    )
+    # The weights are shared: what is trained is what is attacked.
+    if kind != "loaded":
+        model.layers[-1].bias.assign_add([1.0, -1.0, 0.5])
+        np.testing.assert_allclose(
+            inference(outer)(images), 2 * inference(whole)(images), atol=1e-5
+        )
+        layer = transformed_layer(whole)
+        expected = layer.mean_over(images, 4)
+        np.testing.assert_allclose(inference(whole)(images), expected, atol=1e-5)
+
+
+def test_a_random_layer_without_an_expectation_is_attacked_as_it_is():
+    model = keras.Sequential([keras.Input(SHAPE), make("crop_rescale"), classifier()])
+    images = natural()
+    np.testing.assert_allclose(
+        inference(model)(images), model(images, training=False), atol=1e-5
+    )
 
 
 def test_a_deterministic_model_is_one_function():
@@ -449,7 +489,7 @@ def test_a_deterministic_model_is_one_function():
 def test_the_mean_over_draws_converges():
     _, whole = transformed("crop_rescale")
     layer, images = transformed_layer(whole), tf.constant(natural())
-    far = tf.function(layer.expectation, reduce_retracing=True)
+    far = tf.function(layer.mean_over, reduce_retracing=True)
     exact = far(images, tf.constant(1024), tf.constant(9))
 
     def error(draws):
@@ -501,7 +541,7 @@ def test_attacks_run_on_it(name):
     attack = make_attack(name, **hyper.get(name, {}))
     images = natural()
     labels = evaluation.classify(whole, images)
-    adv = engine.craft(whole, attack, images, labels, batch_size=4)["image"]
+    adv = craft(whole, attack, images, labels, batch_size=4)["image"]
     assert np.isfinite(adv).all() and np.any(adv != images)
 
 

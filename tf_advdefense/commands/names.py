@@ -1,27 +1,15 @@
 """Names that flags take, known before TensorFlow, which takes seconds, is loaded."""
 
 from tf_advdefense.attacks.registry import ATTACKS
+from tf_advdefense.defenses.choices import CRAFT_BN as CRAFT_BN
+from tf_advdefense.defenses.registry import DEFENSES
+from tf_advdefense.defenses.transforms.registry import TRANSFORMS
 from tf_advdefense.models.registry import MODELS
-from tf_advdefense.registry import Registry
+from tf_advdefense.strategies import STRATEGIES as STRATEGIES
+from tf_advdefense.training.registry import OPTIMIZERS as OPTIMIZERS
+from tf_advdefense.training.registry import SCHEDULES as SCHEDULES
 
-OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("onecycle", "cosine", "plateau", "constant", "cyclic")
-STRATEGIES = ("none", "mirrored")
-CRAFT_BN = ("inference", "training")
 STORES = ("float32", "uint8")
-
-
-def _listed(kind: str, names: str) -> Registry:
-    return Registry(kind, "", dict.fromkeys(names.split(), ""))
-
-
-# To be replaced by the registries of `defenses` and `transforms` themselves.
-DEFENSES = _listed(
-    "defence",
-    "none adversarial ensemble ensemble_at fgsm_at pgd_at trades fast_at free_at "
-    "multi_norm distillation",
-)
-TRANSFORMS = _listed("transformation", "bit_depth jpeg crop_rescale tv quilting")
 
 
 def attack(text: str) -> str:

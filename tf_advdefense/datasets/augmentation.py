@@ -35,7 +35,7 @@ class Augmentation(NamedTuple):
     flip: bool
     pad: int
 
-    def __call__(self, images, seed):
+    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Augment each image by draws of its own.
 
         Args:
@@ -58,7 +58,7 @@ class Augmentation(NamedTuple):
         return tf.gather(rows, left[:, tf.newaxis] + column, axis=2, batch_dims=1)
 
 
-def of(dataset, image_shape):
+def of(dataset: str, image_shape: tuple[int, ...]) -> Augmentation:
     """The augmentation of a data set.
 
     Args:

@@ -9,16 +9,20 @@ whatever share of each batch is adversarial: defended and undefended runs of equ
 epochs make equally many updates.
 """
 
+from collections.abc import Callable
 import functools
 
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.datasets.augmentation import Augmentation
+from tf_advdefense.datasets.splits import Split
+
 _CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
 _DRAW = 2**32  # Above all seeds: a stream apart from the augmentation's.
 
 
-def steps_per_epoch(split, batch_size):
+def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Full batches in a pass over `split`; later epochs see what does not fill one."""
     if len(split) < batch_size:
         raise ValueError(
@@ -28,7 +32,7 @@ def steps_per_epoch(split, batch_size):
     return len(split) // batch_size
 
 
-def num_adversarial(batch_size, adv_fraction):
+def num_adversarial(batch_size: int, adv_fraction: float) -> int:
     """Adversarial images in a batch of `batch_size`; they replace clean ones."""
     number = round(adv_fraction * batch_size)
     if not 0 < number < batch_size:
@@ -41,18 +45,17 @@ def num_adversarial(batch_size, adv_fraction):
 
 
 def training_batches(
-    split,
+    split: Split,
     *,
-    batch_size,
-    epochs,
-    seed,
-    initial_epoch=0,
-    augment=None,
-    adversarial=None,
-    adv_fraction=0.5,
-    augment_adv=None,
-    replays=1,
-):
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    initial_epoch: int = 0,
+    augment: Augmentation | None = None,
+    adversarial: Callable[[int], list[tuple[float, tf.data.Dataset]]] | None = None,
+    adv_fraction: float = 0.5,
+    augment_adv: Augmentation | None = None,
+) -> tf.data.Dataset:
     """Batches of epochs `initial_epoch` to `epochs` - 1, one after the other.
 
     Args:
@@ -66,7 +69,6 @@ def training_batches(
         them with probability proportional to its weight.
       adv_fraction: share of each batch that is adversarial.
       augment_adv: None, or that of the adversarial images.
-      replays: how often each batch comes, in a row.
 
     Returns:
       A `tf.data.Dataset` of {"image", "label", "draw"} and, where `adversarial` is
@@ -88,10 +90,6 @@ def training_batches(
 
     batches = map(one_epoch, range(initial_epoch, epochs))
     batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
-    if replays > 1:
-        batches = batches.flat_map(
-            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(replays)
-        )
     return batches.prefetch(2)
 
 

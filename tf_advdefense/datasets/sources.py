@@ -11,13 +11,13 @@ import tensorflow_datasets as tfds
 from tf_advdefense.datasets.digits import Digits
 
 _REMEDIES = (
-    "Give a directory where it is prepared with --data_dir (or TFDS_DATA_DIR), use "
-    "images of your own with --dataset=folder:PATH, or the embedded --dataset=digits."
+    "Give a directory where it is prepared with `data_dir` (or TFDS_DATA_DIR), use "
+    "images of your own with `dataset=folder:PATH`, or the embedded `dataset=digits`."
 )
 _CONNECT_SECONDS = 5.0
 
 
-def open_builder(name, data_dir=None):
+def open_builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     """Return a prepared TFDS builder.
 
     Args:
@@ -81,7 +81,7 @@ def _check_features(features, name):
     ):
         raise ValueError(
             "A data set must have the features `image` and `label` (one "
-            f"class each). Received: --dataset={name} with "
+            f"class each). Received: dataset={name} with "
             f"{', '.join(features)}."
         )
 

@@ -16,7 +16,9 @@ import keras
 from tf_advdefense.defenses.transforms import without_transforms
 
 
-def attacked_view(setting, model, temperature=1.0):
+def attacked_view(
+    setting: str, model: keras.Model, temperature: float = 1.0
+) -> keras.Model:
     """The model to craft on.
 
     Args:

@@ -9,23 +9,20 @@ In training mode BatchNorm normalises by the statistics of the batch. Only
 does, and of clean and adversarial images in one step the defence says which do.
 """
 
-import weakref
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-CRAFT_BN = ("inference", "training")
-STATISTICS = ("joint", "clean", "adversarial")
-
-_FROZEN = weakref.WeakKeyDictionary()  # One function per model: traced once.
+_KEPT = "_tf_advdefense_frozen"  # the entry of a model's `vars` that holds its pass
 
 
-def updating_pass(model, images):
+def updating_pass(model: Any, images: tf.Tensor) -> tf.Tensor:
     """Logits in training mode: the one pass that updates the moving statistics."""
     return model(images, training=True)
 
 
-def frozen_pass(model, images):
+def frozen_pass(model: Any, images: tf.Tensor) -> tf.Tensor:
     """Logits in training mode, with no variable updated.
 
     Dropout is active, with the mask that the next `updating_pass` will draw.
@@ -34,7 +31,9 @@ def frozen_pass(model, images):
         return model(images, training=True)
 
 
-def both_passes(model, clean, adversarial, statistics):
+def both_passes(
+    model: Any, clean: tf.Tensor, adversarial: tf.Tensor, statistics: str
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Logits of clean and of adversarial images, in training mode.
 
     Args:
@@ -54,17 +53,28 @@ def both_passes(model, clean, adversarial, statistics):
     return frozen_pass(model, clean), updating_pass(model, adversarial)
 
 
-def crafting_model(model, craft_bn):
+class FrozenPass:
+    """`frozen_pass` of a model, as a function from images to logits."""
+
+    def __init__(self, model: Any):
+        self._model = model
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return frozen_pass(self._model, images)
+
+
+def crafting_model(model: Any, craft_bn: str) -> Any:
     """What an attack inside a training step attacks.
 
     Args:
       model: `keras.Model`.
       craft_bn: "inference", BatchNorm by its moving statistics and no dropout, or
         "training", as `frozen_pass`.
+
+    Returns:
+      The model itself, or one and the same `FrozenPass` at each call, so that nothing
+      is traced twice. It is kept in the model itself and lives as long.
     """
     if craft_bn == "inference":
         return model  # Attacks run models in inference mode.
-    if model not in _FROZEN:
-        known = weakref.ref(model)  # A strong one would keep every model alive.
-        _FROZEN[model] = lambda images: frozen_pass(known(), images)
-    return _FROZEN[model]
+    return vars(model).setdefault(_KEPT, FrozenPass(model))

@@ -1,21 +1,14 @@
-"""Hyperparameters of defences: their keyword-only arguments, and checks of values."""
+"""Checks of a defence's hyperparameters."""
 
-import inspect
+from collections.abc import Iterable
 import math
 import numbers
+from typing import Any
 
-from tf_advdefense.attacks.core.contract import check_kind
-from tf_advdefense.attacks.core.contract import nearest
-from tf_advdefense.defenses import adversarial_training
-from tf_advdefense.defenses import forward
-from tf_advdefense.defenses import multi_norm
+from tf_advdefense.attacks.core.hyperparameters import check_kind
+from tf_advdefense.defenses.choices import CHOICES
+from tf_advdefense.registry import nearest
 
-CHOICES = {
-    "craft_bn": forward.CRAFT_BN,
-    "statistics": forward.STATISTICS,
-    "labels": adversarial_training.LABELS,
-    "mix": multi_norm.MIXES,
-}
 # Least value, whether it is allowed itself, and greatest value.
 RANGES = {
     "temperature": (0, False, math.inf),
@@ -30,20 +23,7 @@ RANGES = {
 }
 
 
-def keywords(*functions):
-    """Keyword-only parameters of functions, some of them None: name to default.
-
-    The default of what must be given is `inspect.Parameter.empty`.
-    """
-    return {
-        p.name: p.default
-        for function in filter(None, functions)
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is p.KEYWORD_ONLY
-    }
-
-
-def check(values, defaults):
+def check(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Raises ValueError for values of another kind than the default or out of range."""
     for name, value in values.items():
         check_kind(name, value, defaults[name])
@@ -64,7 +44,7 @@ def _check_range(name, value, low, closed, high):
         raise ValueError(f"`{name}` must be {least}{most}. Received: {name}={value!r}.")
 
 
-def unknown(defense, name, known):
+def unknown(defense: str, name: str, known: Iterable[str]) -> ValueError:
     """The error for a hyperparameter that a defence lacks."""
     return ValueError(
         f"The defence '{defense}' has no hyperparameter {name!r}. "

@@ -1,10 +1,11 @@
-"""Training against L-inf, L2 and L1 (Tramer and Boneh 2019, arXiv:1904.13000).
-
-    batch = in_three_norms(model, batch, mix="max", eps_l1=2000 / 255)
+"""Training against L-inf, L2 and L1 at once (Tramer and Boneh 2019, arXiv:1904.13000).
 
 Section 3 of the paper: "max" trains on the worst of the three examples of each image,
 "avg" on all three. In L1 the attack is its sparse descent.
 """
+
+from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,56 +13,49 @@ import tensorflow as tf
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
 from tf_advdefense.attacks.core.model_fn import inference
+from tf_advdefense.defenses import fgsm_at
+from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.forward import crafting_model
 
-MIXES = ("max", "avg")
 
-
-def in_three_norms(
-    model,
-    batch,
-    *,
-    mix="max",
-    eps_linf=8 / 255,
-    eps_l2=80 / 255,
-    eps_l1=2000 / 255,
-    nb_iter_linf=10,
-    nb_iter_l2=40,
-    nb_iter_l1=100,
-    craft_bn="inference",
-):
-    """The batch with `adv_image` and `adv_label`: n of "max", 3 n of "avg".
+class Hyper(NamedTuple):
+    """Tramer and Boneh 2019 (arXiv:1904.13000), section 3.
 
     Radii, iterations and steps (2.5 eps over the iterations, and 2 in L1) are those of
     the authors' configuration for CIFAR-10, as are the random starts and the loss, the
     logits' margin. They take 150 gradients for a batch; the iterations are what to
     lower. Deviation: the L1 attack projects onto its ball exactly.
 
-    Args:
-      model, batch, craft_bn: as `adversarial_training.against_current`.
+    Attributes:
       mix: "max" or "avg".
       eps_linf, eps_l2, eps_l1: the radii.
       nb_iter_linf, nb_iter_l2, nb_iter_l1: iterations of each attack.
+      craft_bn, adv_weight, statistics: as of `fgsm_at`.
     """
-    model_fn = crafting_model(model, craft_bn)
+
+    mix: str = "max"
+    eps_linf: float = 8 / 255
+    eps_l2: float = 80 / 255
+    eps_l1: float = 2000 / 255
+    nb_iter_linf: int = 10
+    nb_iter_l2: int = 40
+    nb_iter_l1: int = 100
+    craft_bn: str = "inference"
+    adv_weight: float = 1.0
+    statistics: str = "joint"
+
+
+def in_three_norms(
+    model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
+) -> dict[str, tf.Tensor]:
+    """The batch with `adv_image` and `adv_label`: n of "max", 3 n of "avg"."""
+    model_fn = crafting_model(model, hyper.craft_bn)
     image, label = batch["image"], batch["label"]
     found = [
-        make_attack(
-            "pgd",
-            norm=norm,
-            eps=eps,
-            eps_iter=step,
-            nb_iter=nb_iter,
-            loss="margin",
-            rand_init=True,
-        )(model_fn, image, label, index=batch.get("draw"))
-        for norm, eps, nb_iter, step in (
-            (np.inf, eps_linf, nb_iter_linf, 2.5 * eps_linf / nb_iter_linf),
-            (2, eps_l2, nb_iter_l2, 2.5 * eps_l2 / nb_iter_l2),
-            (1, eps_l1, nb_iter_l1, 2.0),
-        )
+        attack(model_fn, image, label, index=batch.get("draw"))
+        for attack in _attacks(hyper)
     ]
-    if mix == "avg":
+    if hyper.mix == "avg":
         return {
             **batch,
             "adv_image": tf.concat(found, axis=0),
@@ -74,8 +68,34 @@ def in_three_norms(
     }
 
 
+def _attacks(hyper):
+    step_linf = 2.5 * hyper.eps_linf / hyper.nb_iter_linf
+    step_l2 = 2.5 * hyper.eps_l2 / hyper.nb_iter_l2
+    return [
+        make_attack(
+            "pgd",
+            norm=norm,
+            eps=eps,
+            eps_iter=step,
+            nb_iter=nb_iter,
+            loss="margin",
+            rand_init=True,
+        )
+        for norm, eps, nb_iter, step in (
+            (np.inf, hyper.eps_linf, hyper.nb_iter_linf, step_linf),
+            (2, hyper.eps_l2, hyper.nb_iter_l2, step_l2),
+            (1, hyper.eps_l1, hyper.nb_iter_l1, 2.0),
+        )
+    ]
+
+
 def _worst(model_fn, found, label):
     """Of several examples of each image the one with the highest cross-entropy."""
     losses = [cross_entropy(labels=label, logits=model_fn(adv)) for adv in found]
     worst = tf.argmax(tf.stack(losses, axis=1), axis=1)
     return tf.gather(tf.stack(found, axis=1), worst, batch_dims=1)
+
+
+multi_norm = Defense(
+    name="multi_norm", hyper=Hyper(), loss=fgsm_at.loss, craft=in_three_norms
+)

@@ -1,153 +1,79 @@
-"""The defences by name: what they train on, by which loss, with which settings."""
+"""The defences by name, with a line for each; TensorFlow loads with their objects.
 
-from collections.abc import Callable
-import dataclasses
+    list(DEFENSES)                     # names
+    SUMMARIES["pgd_at"]                # what it trains on, and its source
+    make_defense("pgd_at", eps=4 / 255, nb_iter=7)
 
-from tf_advdefense.defenses import adversarial_training
-from tf_advdefense.defenses import distillation
-from tf_advdefense.defenses import ensemble
-from tf_advdefense.defenses import free
-from tf_advdefense.defenses import given_images
-from tf_advdefense.defenses import multi_norm
-from tf_advdefense.defenses import sets
-from tf_advdefense.defenses import trades
+The defence `pgd_at` is the object `pgd_at` of the module `pgd_at`.
+"""
 
+from typing import TYPE_CHECKING
+from typing import Any
 
-@dataclasses.dataclass(frozen=True)
-class Defense:
-    """A registry entry.
+from tf_advdefense.registry import Registry
 
-    Attributes:
-      loss: `loss(model, batch, *, ...) -> (loss, clean_logits)`; the keyword-only
-        arguments of it and of `craft` are the hyperparameters.
-      check_sources: whose adversarial sets it takes; None: none.
-      summary: a line with its source.
-      craft: None, or `craft(model, batch, *, ...) -> batch`, run outside the tape.
-      attack: None, or the name of the attack that `craft` is given.
-      training: optimizer, schedule and epochs where they are part of the method.
-      max_drop: the fall of accuracy under PGD that ends the training; None: none.
-      published: name of a data set to the hyperparameters published for it; those of
-        "cifar10" hold for data sets without an entry.
-    """
+if TYPE_CHECKING:
+    from tf_advdefense.defenses.defense import BoundDefense
 
-    loss: Callable
-    check_sources: Callable | None
-    summary: str
-    craft: Callable | None = None
-    attack: str | None = None
-    published: dict = dataclasses.field(default_factory=lambda: {"cifar10": {}})
-    training: dict = dataclasses.field(default_factory=dict)
-    max_drop: float | None = None
-
-
-DEFENSES = {
-    "none": Defense(given_images.plain, None, "clean images only"),
-    "adversarial": Defense(
-        given_images.mixed,
-        sets.same_architecture,
-        "clean images mixed with pre-generated examples of the same architecture "
-        "(Goodfellow et al. 2015, arXiv:1412.6572, with static examples)",
-    ),
-    "ensemble": Defense(
-        given_images.mixed,
-        sets.other_architecture,
-        "clean images mixed with pre-generated examples of other models, one source "
-        "per batch (Tramer et al. 2018, arXiv:1705.07204)",
-    ),
-    "ensemble_at": Defense(
-        adversarial_training.adversarial_loss,
-        None,
-        "every image clean and with FGSM on a model drawn for the batch, one of "
-        "--sources or the current one (Tramer et al. 2018, arXiv:1705.07204)",
-        ensemble.against_drawn_source,
-        "fgsm",
-        {
-            "cifar10": dict(eps=8 / 255, adv_weight=0.5),
-            "mnist": dict(eps=0.3, adv_weight=0.5),
-        },
-    ),
-    "fgsm_at": Defense(
-        adversarial_training.adversarial_loss,
-        None,
-        "every image clean and with FGSM on the current weights, labels predicted "
-        "(Goodfellow et al. 2015, arXiv:1412.6572)",
-        adversarial_training.against_current,
-        "fgsm",
-        {
-            "cifar10": dict(eps=8 / 255, labels="predicted", adv_weight=0.5),
-            "mnist": dict(eps=0.25, labels="predicted", adv_weight=0.5),
-        },
-    ),
-    "pgd_at": Defense(
-        adversarial_training.adversarial_loss,
-        None,
-        "PGD examples of the current weights instead of the images (Madry et al. 2018, "
-        "arXiv:1706.06083)",
-        adversarial_training.against_current,
-        "pgd",
-        {
-            "cifar10": dict(eps=8 / 255, eps_iter=2 / 255, nb_iter=10, rand_init=True),
-            "mnist": dict(eps=0.3, eps_iter=0.01, nb_iter=40, rand_init=True),
-        },
-    ),
-    "trades": Defense(
-        trades.trades_loss,
-        None,
-        "clean loss plus beta times the divergence of predictions within eps (Zhang et "
-        "al. 2019, arXiv:1901.08573)",
-        trades.most_divergent,
-        None,
-        {
-            "cifar10": dict(eps=0.031, eps_iter=0.007, nb_iter=10, beta=6.0),
-            "mnist": dict(eps=0.3, eps_iter=0.01, nb_iter=40, beta=1.0),
-        },
-    ),
-    "fast_at": Defense(
-        adversarial_training.adversarial_loss,
-        None,
-        "FGSM from a random start instead of the images, with a cyclic rate and a "
-        "guard against catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994)",
-        adversarial_training.random_step,
-        None,
-        {
-            "cifar10": dict(eps=8 / 255, eps_iter=10 / 255),
-            "mnist": dict(eps=0.3, eps_iter=0.375),
-        },
-        dict(
-            optimizer="sgd",
-            learning_rate=0.2,
-            weight_decay=5e-4,
-            schedule="cyclic",
-            epochs=15,
-        ),
-        max_drop=0.2,
-    ),
-    "free_at": Defense(
-        free.free_at,
-        None,
-        "each batch trained on 8 times, whose gradients also perturb it (Shafahi et "
-        "al. 2019, arXiv:1904.12843)",
-        training=dict(
-            optimizer="sgd",
-            learning_rate=0.04,
-            weight_decay=5e-4,
-            schedule="cyclic",
-            epochs=10,
-        ),
-        max_drop=0.2,
-    ),
-    "multi_norm": Defense(
-        adversarial_training.adversarial_loss,
-        None,
-        "the worst, or each, of an L-inf, an L2 and a sparse L1 example instead of the "
-        "image (Tramer and Boneh 2019, arXiv:1904.13000)",
-        multi_norm.in_three_norms,
-    ),
-    "distillation": Defense(
-        distillation.distillation_loss,
-        None,
-        "a teacher's probabilities at a temperature as labels; the teacher is trained "
-        "with --defense_args=temperature=100 (Papernot et al. 2016, arXiv:1511.04508)",
-        distillation.soft_labels,
-    ),
+SUMMARIES = {
+    "none": "clean images only",
+    "adversarial": "clean images mixed with pre-generated examples of the same "
+    "architecture (Goodfellow et al. 2015, arXiv:1412.6572, with static examples)",
+    "ensemble": "clean images mixed with pre-generated examples of other models, one "
+    "source per batch (Tramer et al. 2018, arXiv:1705.07204)",
+    "ensemble_at": "every image clean and with FGSM on a model drawn for the batch, "
+    "one of several sources or the current one (Tramer et al. 2018, arXiv:1705.07204)",
+    "fgsm_at": "every image clean and with FGSM on the current weights, labels "
+    "predicted (Goodfellow et al. 2015, arXiv:1412.6572)",
+    "pgd_at": "PGD examples of the current weights instead of the images (Madry et "
+    "al. 2018, arXiv:1706.06083)",
+    "trades": "clean loss plus beta times the divergence of predictions within eps "
+    "(Zhang et al. 2019, arXiv:1901.08573)",
+    "fast_at": "FGSM from a random start instead of the images, with a cyclic rate and "
+    "a guard against catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994)",
+    "free_at": "each batch trained on 8 times, whose gradients also perturb it "
+    "(Shafahi et al. 2019, arXiv:1904.12843)",
+    "multi_norm": "the worst, or each, of an L-inf, an L2 and a sparse L1 example "
+    "instead of the image (Tramer and Boneh 2019, arXiv:1904.13000)",
+    "distillation": "a teacher's probabilities at a temperature as labels; the teacher "
+    "is trained undefended at temperature=100 (Papernot et al. 2016, arXiv:1511.04508)",
 }
+DEFENSES = Registry(
+    "defence", "tf_advdefense.defenses", {name: f"{name}:{name}" for name in SUMMARIES}
+)
+
+
+def make_defense(
+    name: str,
+    *,
+    dataset: str = "cifar10",
+    attack: str | None = None,
+    parts: dict[str, Any] | None = None,
+    **hyper: Any,
+) -> "BoundDefense":
+    """The training loss `defense(model, batch) -> (loss, clean_logits)` of a name.
+
+    A given radius `eps` also scales the step `eps_iter`, where both are published and
+    no other step is given: with eps=4/255 `pgd_at` steps by 1/255, as it was published
+    with steps of 2/255 at 8/255, and `fast_at` by 5/255, 1.25 eps.
+
+    Args:
+      name: a key of `DEFENSES`.
+      dataset: whose published hyperparameters are the defaults; those for CIFAR-10
+        where none are published for it.
+      attack: name of another attack to craft with, for a defence that takes one.
+      parts: what is no number, for `needed_parts`: {"teacher": model}, or {"sources":
+        [model, ...]}.
+      **hyper: hyperparameters of the defence and of its attack.
+
+    Raises:
+      ValueError: in one line, for unknown names, or values out of range.
+    """
+    return DEFENSES.find(name).bind(
+        dataset=dataset, attack=attack, parts=parts or {}, **hyper
+    )
+
+
+def needed_parts(name: str) -> list[str]:
+    """Names of what a defence needs beside hyperparameters, such as "teacher"."""
+    return list(DEFENSES.find(name).parts)

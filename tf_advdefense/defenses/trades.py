@@ -1,39 +1,55 @@
 """TRADES (Zhang et al. 2019, arXiv:1901.08573): accuracy on clean images, traded.
 
-    batch = most_divergent(model, batch, eps=0.031, eps_iter=0.007, nb_iter=10)
-    loss, clean_logits = trades_loss(model, batch, beta=6.0)
-
 The loss is the clean cross-entropy plus beta times the divergence of the prediction on
 a neighbour from that on the image (equation 5); the neighbour is where it is largest.
 """
+
+from typing import Any
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
 from tf_advdefense.attacks.core.model_fn import inference
-from tf_advdefense.defenses.adversarial_training import draw_keys
+from tf_advdefense.defenses.crafting import draw_keys
+from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.forward import both_passes
 from tf_advdefense.defenses.forward import crafting_model
-from tf_advdefense.defenses.given_images import cross_entropy
+from tf_advdefense.defenses.losses import cross_entropy
+from tf_advdefense.defenses.losses import mean
 
 _START = 0.001  # Standard deviation; at the image itself the gradient is zero.
 
 
-def most_divergent(
-    model, batch, *, eps=0.031, eps_iter=0.007, nb_iter=10, craft_bn="inference"
-):
-    """The batch with `adv_image`: steps of sign along the divergence's gradient.
+class Hyper(NamedTuple):
+    """Zhang et al. 2019 (arXiv:1901.08573), equation 5 and algorithm 1.
 
-    Algorithm 1 of the paper, with the authors' start, the image and Gaussian noise.
-
-    Args:
-      model, batch, craft_bn: as `adversarial_training.against_current`.
+    Attributes:
       eps: radius of the L-inf ball.
       eps_iter: length of a step.
       nb_iter: number of steps.
+      craft_bn: BatchNorm while crafting, see `forward.crafting_model`.
+      beta: the trade-off, 1/lambda in the paper, 1 to 10 there.
+      statistics: of BatchNorm, see `forward.both_passes`.
+    """
+
+    eps: float = 0.031
+    eps_iter: float = 0.007
+    nb_iter: int = 10
+    craft_bn: str = "inference"
+    beta: float = 6.0
+    statistics: str = "clean"
+
+
+def most_divergent(
+    model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
+) -> dict[str, tf.Tensor]:
+    """The batch with `adv_image`: steps of sign along the divergence's gradient.
+
+    Algorithm 1 of the paper, with the authors' start, the image and Gaussian noise.
     """
     x = batch["image"]
-    model_fn = inference(crafting_model(model, craft_bn))
+    model_fn = inference(crafting_model(model, hyper.craft_bn))
     clean = tf.stop_gradient(model_fn(x))
     noise = draws.normal(draw_keys(batch), 0, x.shape[1:])
 
@@ -41,21 +57,25 @@ def most_divergent(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(adv)
             loss = divergence(clean, model_fn(adv))
-        adv = adv + eps_iter * tf.sign(tape.gradient(loss, adv))
-        adv = x + tf.clip_by_value(adv - x, -eps, eps)
+        adv = adv + hyper.eps_iter * tf.sign(tape.gradient(loss, adv))
+        adv = x + tf.clip_by_value(adv - x, -hyper.eps, hyper.eps)
         return i + 1, tf.clip_by_value(adv, 0.0, 1.0)
 
-    _, adv = tf.while_loop(lambda i, _: i < nb_iter, step, (0, x + _START * noise))
+    _, adv = tf.while_loop(
+        lambda i, _: i < hyper.nb_iter, step, (0, x + _START * noise)
+    )
     return {**batch, "adv_image": tf.stop_gradient(adv)}
 
 
-def divergence(logits, other_logits):
+def divergence(logits: tf.Tensor, other_logits: tf.Tensor) -> tf.Tensor:
     """KL(p || q) per image, [n], of the distributions p of `logits` and q of others."""
     log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(other_logits)
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
 
 
-def trades_loss(model, batch, *, beta=6.0, statistics="clean"):
+def trades_loss(
+    model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Cross-entropy of the clean images plus beta times the mean divergence.
 
     The gradient flows through both predictions. Deviation: the authors run clean
@@ -65,11 +85,26 @@ def trades_loss(model, batch, *, beta=6.0, statistics="clean"):
     Args:
       model: `keras.Model` to logits.
       batch: {"image", "label", "adv_image"}.
-      beta: the trade-off, 1/lambda in the paper, 1 to 10 there.
-      statistics: of BatchNorm, see `forward.both_passes`.
+
+    Returns:
+      (loss, a scalar; logits of the clean images, [n, classes]).
     """
     clean, adversarial = both_passes(
-        model, batch["image"], batch["adv_image"], statistics
+        model, batch["image"], batch["adv_image"], hyper.statistics
     )
-    robust = tf.reduce_mean(divergence(clean, adversarial))
-    return cross_entropy(batch["label"], clean) + beta * robust, clean
+    weight = batch.get("weight")
+    robust = mean(divergence(clean, adversarial), weight)
+    natural = cross_entropy(batch["label"], clean, weight=weight)
+    return natural + hyper.beta * robust, clean
+
+
+trades = Defense(
+    name="trades",
+    hyper=Hyper(),
+    loss=trades_loss,
+    craft=most_divergent,
+    published={
+        "cifar10": dict(eps=0.031, eps_iter=0.007, nb_iter=10, beta=6.0),
+        "mnist": dict(eps=0.3, eps_iter=0.01, nb_iter=40, beta=1.0),
+    },
+)

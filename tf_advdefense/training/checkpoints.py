@@ -6,25 +6,28 @@ of the optimizer and of the defence, the plateau's state and the history, in one
 without pickle, replaced atomically at the end of each epoch.
 """
 
+from collections.abc import Callable
 import csv
 import io
 import json
 import math
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
 
 from tf_advdefense.artifacts.files import write_bytes
+from tf_advdefense.training.schedules import Plateau
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Keeps `checkpoints/state.npz`, `checkpoints/best.npz` and `history.csv`.
 
     Args:
-      trainer: compiled `training.AdversarialTrainer` with a built optimizer.
-      directory: of the run.
-      plateau: an `optimizers.Plateau`, or None.
+      trainer: compiled `AdversarialTrainer` with a built optimizer.
+      directory: of the run; None keeps the checkpoints in memory alone.
+      plateau: a `schedules.Plateau`, or None.
       on_epoch: None, or called with (epochs done, logs) after each checkpoint.
 
     Attributes:
@@ -32,21 +35,27 @@ class Checkpoint(keras.callbacks.Callback):
       score: the logs' entry that is largest in the best epoch.
     """
 
-    def __init__(self, trainer, directory, plateau=None, on_epoch=None):
+    def __init__(
+        self,
+        trainer: Any,
+        directory: str | pathlib.Path | None,
+        plateau: Plateau | None = None,
+        on_epoch: Callable[[int, dict], None] | None = None,
+    ):
         super().__init__()
         self.score = "val_accuracy"
         self._trainer, self._plateau, self._on_epoch = trainer, plateau, on_epoch
-        self._directory = pathlib.Path(directory)
+        self._files = _Memory() if directory is None else _Directory(directory)
         self.history = []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self._trainer.stop_training:  # A guard went back to the last checkpoint.
             return
         if not math.isfinite(logs["loss"]):
             raise ValueError(
                 f"Training must keep a finite loss. Received: {logs['loss']} in epoch "
-                f"{epoch + 1}. Start again with a lower --learning_rate and "
-                "--overwrite."
+                f"{epoch + 1}. Start again with a lower `learning_rate` and "
+                "`overwrite`."
             )
         rate = float(keras.ops.convert_to_numpy(self._trainer.optimizer.learning_rate))
         better = all(logs[self.score] > row[self.score] for row in self.history)
@@ -65,13 +74,13 @@ class Checkpoint(keras.callbacks.Callback):
         if better:
             self._write("best", {"classifier": self._trainer.classifier.variables})
         self._write("state", self._variables(), self._meta())
-        write_bytes(self._directory / "history.csv", self._csv())
+        self._files.write("history.csv", self._csv())
         if self._on_epoch is not None:
             self._on_epoch(epoch + 1, self.history[-1])
 
-    def restore(self):
+    def restore(self) -> int:
         """Load the last checkpoint; returns the number of epochs it holds (0: none)."""
-        if not (self._directory / "checkpoints" / "state.npz").exists():
+        if not self._files.has(_path("state")):
             return 0
         meta = json.loads(str(self._read("state", self._variables())))
         self.history = meta["history"]
@@ -79,7 +88,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._plateau.state = meta["plateau"]
         return len(self.history)
 
-    def restore_best(self):
+    def restore_best(self) -> None:
         """Load the classifier's weights of the best epoch."""
         self._read("best", {"classifier": self._trainer.classifier.variables})
 
@@ -110,14 +119,50 @@ class Checkpoint(keras.callbacks.Callback):
         }
         data = io.BytesIO()
         np.savez(data, meta=np.array(meta), **arrays)
-        (self._directory / "checkpoints").mkdir(parents=True, exist_ok=True)
-        write_bytes(self._directory / "checkpoints" / f"{name}.npz", data.getbuffer())
+        self._files.write(_path(name), data.getvalue())
 
     def _read(self, name, groups):
         """Assign a file's arrays to the variables; returns its `meta`."""
-        path = self._directory / "checkpoints" / f"{name}.npz"
-        with np.load(path, allow_pickle=False) as arrays:
+        data = io.BytesIO(self._files.read(_path(name)))
+        with np.load(data, allow_pickle=False) as arrays:
             for group, variables in groups.items():
                 for i, variable in enumerate(variables):
                     variable.assign(arrays[f"{group}/{i}"])
             return arrays["meta"]
+
+
+def _path(name):
+    return f"checkpoints/{name}.npz"
+
+
+class _Directory:
+    """Files of a run's directory, each replaced atomically."""
+
+    def __init__(self, root):
+        self._root = pathlib.Path(root)
+
+    def has(self, path):
+        return (self._root / path).exists()
+
+    def read(self, path):
+        return (self._root / path).read_bytes()
+
+    def write(self, path, data):
+        (self._root / path).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(self._root / path, data)
+
+
+class _Memory:
+    """The same files in memory."""
+
+    def __init__(self):
+        self._files = {}
+
+    def has(self, path):
+        return path in self._files
+
+    def read(self, path):
+        return self._files[path]
+
+    def write(self, path, data):
+        self._files[path] = data

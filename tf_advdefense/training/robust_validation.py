@@ -1,4 +1,4 @@
-"""Accuracy under PGD after every epoch, and a guard against its collapse.
+"""Accuracy under attack after every epoch, and a guard against its collapse.
 
 Training on single-step examples can lose all robustness within an epoch, while its
 accuracy on such examples, and on clean images, rises: catastrophic overfitting (Wong et
@@ -6,26 +6,33 @@ al. 2020, arXiv:2001.03994, section 5.3). Accuracy on clean images cannot choose
 best epoch of a robust training either (Rice et al. 2020, arXiv:2002.11569).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
-from tf_advdefense.attacks import make_attack
-from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.training.checkpoints import Checkpoint
+
+EXAMPLES = 512  # images, of which one is 0.2 % of the accuracy
 
 
 class RobustValidation(keras.callbacks.Callback):
     """Adds `val_pgd_accuracy` to the logs; may end a training at its last good epoch.
 
-    As Wong et al. in their code: five steps of a quarter of eps from a random start.
-    Deviation: the accuracy is compared with the best so far, not with the last one, so
-    that a fall in two steps counts too. It must come before the checkpoint's callback.
+    Deviation from Wong et al.: the accuracy is compared with the best so far, not with
+    the last one, so that a fall in two steps counts too. It must come before the
+    checkpoint's callback.
 
     Args:
-      checkpoint: `checkpoints.Checkpoint` of the training; an epoch that is refused is
-        not written, and the one before is restored.
-      split: validation images, a `datasets.Split`; a few hundred will do.
-      eps: radius of the L-inf ball.
-      max_drop: the fall that ends the training; None: none does.
+      checkpoint: of the training; an epoch that is refused is not written, and the one
+        before is restored.
+      accuracy: `accuracy(model, images, labels)` under attack, in [0, 1]; see
+        `defenses.robust_accuracy`.
+      images: uint8, or float32 in [0, 1], `[n, height, width, channels]`: a few hundred
+        validation images will do.
+      labels: int `[n]`.
+      max_drop: the fall of the accuracy that ends the training; None: none does.
 
     Attributes:
       score: the logs' entry that it adds.
@@ -33,15 +40,25 @@ class RobustValidation(keras.callbacks.Callback):
 
     score = "val_pgd_accuracy"
 
-    def __init__(self, checkpoint, split, eps, max_drop=None):
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        accuracy: Callable[[Any, np.ndarray, np.ndarray], float],
+        images: np.ndarray,
+        labels: np.ndarray,
+        max_drop: float | None = None,
+    ):
         super().__init__()
-        self._checkpoint, self._split, self._max_drop = checkpoint, split, max_drop
-        self._attack = make_attack(
-            "pgd", eps=eps, eps_iter=eps / 4, nb_iter=5, rand_init=True
+        self._checkpoint, self._accuracy, self._max_drop = (
+            checkpoint,
+            accuracy,
+            max_drop,
         )
+        self._images, self._labels = images, labels
 
-    def on_epoch_end(self, epoch, logs=None):
-        logs[self.score] = accuracy = self._accuracy()
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        accuracy = self._accuracy(self.model.classifier, self._images, self._labels)
+        logs[self.score] = accuracy
         best = max((row[self.score] for row in self._checkpoint.history), default=0.0)
         if self._max_drop is None or accuracy >= best - self._max_drop:
             return
@@ -53,9 +70,14 @@ class RobustValidation(keras.callbacks.Callback):
         )
         self.model.stop_training = True
 
-    def _accuracy(self):
-        split = self._split
-        examples = engine.craft(
-            self.model.classifier, self._attack, split.images, split.labels
-        )
-        return float(np.mean(examples["prediction"] == split.labels))
+
+def validation_of(
+    defense: Any, checkpoint: Checkpoint, images: np.ndarray, labels: np.ndarray
+) -> list[RobustValidation]:
+    """The callback that scores a defence's epochs, or none; tells the checkpoint so."""
+    accuracy = getattr(defense, "robust_accuracy", None)
+    if accuracy is None:
+        return []
+    max_drop = getattr(defense, "max_drop", None)
+    checkpoint.score = RobustValidation.score
+    return [RobustValidation(checkpoint, accuracy, images, labels, max_drop)]

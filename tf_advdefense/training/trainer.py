@@ -1,25 +1,28 @@
 """The training loop: `AdversarialTrainer` under `keras.Model.fit`.
 
     trainer = AdversarialTrainer(build_model("resnet50", (32, 32, 3), 10),
-                                 make_defense("ensemble"))
-    trainer.compile(optimizer=optimizer)
-    trainer.fit(batches, epochs=30, steps_per_epoch=351, shuffle=False)
+                                 make_defense("fast_at"))
+    trainer.compile()
+    trainer.fit(images, labels, validation_data=(more_images, more_labels))
     trainer.classifier.save("model.keras")
 
-`train` adds what a run on disk needs: exact resumption, the best epoch by validation
-accuracy, logs. The trainer adds no variables to the classifier, which is what is saved.
+The trainer adds no variables to the classifier, which is what is saved. What a run on
+disk needs beside it, exact resumption and logs, is in `train`.
 """
 
-import sys
-import time
+from collections.abc import Sequence
+from typing import Any
+import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_advdefense import distribution
-from tf_advdefense.images import as_float
+from tf_advdefense.training import batches
+from tf_advdefense.training import optimizers
 from tf_advdefense.training.checkpoints import Checkpoint
+from tf_advdefense.training.robust_validation import EXAMPLES
+from tf_advdefense.training.robust_validation import validation_of
 
 
 class AdversarialTrainer(keras.Model):
@@ -27,30 +30,149 @@ class AdversarialTrainer(keras.Model):
 
     Args:
       classifier: `keras.Model` from images in [0, 1] to logits.
-      defense: `defense(model, batch) -> (loss, clean_logits)`; see `defenses`. Where
-        it has the parts `craft` and `loss`, they are called apart.
+      defense: of `make_defense`, for this training alone; or any function
+        `defense(model, batch) -> (loss, clean_logits)`.
     """
 
-    def __init__(self, classifier, defense):
+    def __init__(self, classifier: keras.Model, defense: Any):
         super().__init__(name=f"{classifier.name}_trainer")
         self.classifier = classifier
         self.defense = defense
         self.loss_mean = keras.metrics.Mean("loss")
         self.clean_accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
         self.built = True  # Nothing to build: the classifier is.
+        self._own_optimizer = False
+        if hasattr(defense, "build"):
+            defense.build(tuple(classifier.input_shape[1:]))
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The mean loss, and the accuracy on the clean images."""
         return [self.loss_mean, self.clean_accuracy]
 
-    def call(self, images, training=None):
+    @property
+    def replays(self) -> int:
+        """How often in a row each batch is trained on."""
+        return getattr(self.defense, "replays", 1)
+
+    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The classifier's logits."""
         return self.classifier(images, training=training)
+
+    def compile(
+        self, optimizer: Any = None, jit_compile: bool = False, **settings: Any
+    ) -> None:
+        """As `keras.Model.compile`.
+
+        Args:
+          optimizer: of Keras; None takes the defence's own optimizer and schedule,
+            where they are part of the method, or else those of `optimizers`.
+          jit_compile: compile with XLA.
+        """
+        self._own_optimizer = optimizer is None
+        optimizer = "adam" if optimizer is None else optimizer
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **settings)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        epochs: int | None = None,
+        validation_data: Any = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        **settings: Any,
+    ) -> keras.callbacks.History:
+        """As `keras.Model.fit`, with what belongs to the defence.
+
+        Epochs of a defence with a radius in L-inf are scored by the accuracy under PGD
+        on the first 512 images of `validation_data`: the classifier ends with the
+        weights of the best one, and some defences end a training where it collapses.
+
+        Args:
+          x, y: images float32 `[n, height, width, channels]` in [0, 1], or uint8, and
+            labels int `[n]`; or a dataset of (x, y), (x, y, sample_weight) or of
+            dicts, see `batches.as_batch`.
+          epochs: None takes the defence's own where `compile` did, or else 1.
+
+        Raises:
+          ValueError: in one line, for a dataset without an end and no
+            `steps_per_epoch`.
+        """
+        if self._own_optimizer:
+            epochs = self._make_optimizer(epochs, batches.count(x, settings))
+        checkpoint = Checkpoint(self, None)
+        scoring = self._scoring(checkpoint, validation_data)
+        history = super().fit(
+            x,
+            y,
+            epochs=epochs or 1,
+            validation_data=validation_data,
+            callbacks=[*scoring, *callbacks],
+            **settings,
+        )
+        if scoring:
+            checkpoint.restore_best()
+        return history
+
+    def _make_optimizer(self, epochs, steps):
+        """The defence's own, for so many epochs, or its own number; returns it."""
+        own = getattr(self.defense, "training", {})
+        settings = {**optimizers.OTHER_MODELS, **own}
+        own_epochs = settings.pop("epochs")
+        epochs = own_epochs if epochs is None else epochs
+        self.optimizer = optimizers.make_optimizer(
+            self.classifier, steps=epochs * steps * self.replays, **settings
+        )
+        self.train_function = None  # It holds the former optimizer.
+        return epochs
+
+    def _scoring(self, checkpoint, validation_data):
+        if validation_data is None:
+            if getattr(self.defense, "max_drop", None) is not None:
+                warnings.warn(
+                    "`validation_data` is missing: nothing guards this training "
+                    "against catastrophic overfitting.",
+                    stacklevel=3,
+                )
+            return []
+        images, labels = batches.first(validation_data, EXAMPLES)
+        found = validation_of(self.defense, checkpoint, images, labels)
+        return [*found, checkpoint] if found else []
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Do nothing: Keras would take a batch of the first epoch to build with."""
 
-    def train_step(self, batch):
-        """One update of the classifier on one batch of clean and adversarial images."""
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Updates of the classifier on one batch, as many as the defence replays it.
+
+        Args:
+          data: {"image", "label", ...}, (x, y) or (x, y, sample_weight); see
+            `batches.as_batch`.
+        """
+        batch = batches.as_batch(data, self.optimizer.iterations)
+        if self.replays == 1:
+            self._update(batch)
+        else:
+            if not self.optimizer.built:  # No variable may be made inside the loop.
+                self.optimizer.build(self.classifier.trainable_variables)
+            tf.while_loop(
+                lambda i: i < self.replays,
+                lambda i: [self._update(batch) or i + 1],
+                [tf.constant(0)],
+            )
+        return self._results()
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Clean loss and accuracy, in inference mode; `data` as of `train_step`."""
+        batch = batches.as_batch(data)
+        logits = self.classifier(batch["image"], training=False)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], logits)
+        self._measure(tf.reduce_mean(loss * batch.get("weight", 1.0)), batch, logits)
+        return self._results()
+
+    def _update(self, batch):
+        """One update of the classifier."""
         variables = self.classifier.trainable_variables
         defense = self.defense
         if getattr(defense, "craft", None) is not None:
@@ -60,137 +182,12 @@ class AdversarialTrainer(keras.Model):
             loss, clean_logits = defense(self.classifier, batch)
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
-        return self._update(loss, batch["label"], clean_logits)
+        self._measure(loss, batch, clean_logits)
 
-    def test_step(self, batch):
-        """Clean loss and accuracy, in inference mode."""
-        logits = self.classifier(batch["image"], training=False)
-        loss = tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], logits)
-        )
-        return self._update(loss, batch["label"], logits)
-
-    def _update(self, loss, labels, logits):
+    def _measure(self, loss, batch, logits):
+        labels = batch["label"]
         self.loss_mean.update_state(loss, sample_weight=tf.shape(labels)[0])
         self.clean_accuracy.update_state(labels, logits)
+
+    def _results(self):
         return {metric.name: metric.result() for metric in self.metrics}
-
-
-def train(
-    trainer,
-    batches,
-    *,
-    steps_per_epoch,
-    epochs,
-    validation,
-    directory,
-    plateau=None,
-    resume=False,
-    on_epoch=None,
-    robust_validation=None,
-):
-    """Fit a compiled trainer, with checkpoints, logs and the best epoch at the end.
-
-    Args:
-      trainer: compiled `AdversarialTrainer`.
-      batches: function from the first epoch to a `tf.data.Dataset` of all batches
-        from there on; see `datasets.pipeline.training_batches`.
-      steps_per_epoch, epochs: as in `keras.Model.fit`.
-      validation: `tf.data.Dataset` of {"image", "label"} batches.
-      directory: of the run; gets `history.csv`, `checkpoints/` and `logs/`.
-      plateau: an `optimizers.Plateau`, or None.
-      resume: continue from `checkpoints/`, if there is one.
-      on_epoch: called with (epochs done, logs) after each checkpoint.
-      robust_validation: None, or a function from the `Checkpoint` to a callback that
-        scores epochs; see `defenses.robust_validation`.
-
-    Returns:
-      The epochs' history as a list of dicts. The classifier holds the weights of the
-      epoch with the best validation accuracy (the first of equals): clean, or under
-      PGD where there is a `robust_validation`.
-
-    Raises:
-      ValueError: the loss stopped being finite.
-    """
-    checkpoint = Checkpoint(trainer, directory, plateau, on_epoch)
-    scoring = [robust_validation(checkpoint)] if robust_validation else []
-    for callback in scoring:
-        checkpoint.score = callback.score
-    first = checkpoint.restore() if resume else 0
-    if first < epochs:
-        trainer.fit(
-            untuned(batches(first)),
-            validation_data=untuned(validation),
-            initial_epoch=first,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[
-                *scoring,
-                checkpoint,
-                _CostNotice((epochs - first) * steps_per_epoch),
-                keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
-            ],
-        )
-    checkpoint.restore_best()
-    return checkpoint.history
-
-
-def untuned(dataset):
-    """The same `tf.data.Dataset`, without the thread that tunes its parallelism.
-
-    That thread looks at the pipeline after 10 ms, 20 ms, 40 ms, ..., and whoever drops
-    the iterator waits for its next look: measured, a `fit` of 6 s took 10.23 s.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
-
-
-class _CostNotice(keras.callbacks.Callback):
-    """Says once, after a few timed steps, how long the whole training will take."""
-
-    _UNTIMED, _TIMED = 5, 15  # Steps; the first ones compile.
-
-    def __init__(self, steps):
-        super().__init__()
-        self._steps, self._done, self._started = steps, 0, None
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._done += 1
-        if self._done == self._UNTIMED:
-            self._started = time.perf_counter()
-        elif self._done == self._UNTIMED + self._TIMED:
-            seconds = (time.perf_counter() - self._started) / self._TIMED
-            print(
-                f"About {self._steps * seconds / 60:.0f} min for {self._steps} steps "
-                "and the validations; interrupt it at will, --resume goes on.",
-                flush=True,
-            )
-
-
-def validation_batches(split, batch_size=500):
-    """Clean batches of a `Split` for `fit`'s validation."""
-    batches = tf.data.Dataset.from_tensor_slices(
-        {"image": split.images, "label": split.labels}
-    ).batch(batch_size)
-    return batches.map(
-        lambda b: {
-            "image": tf.cast(b["image"], tf.float32) / 255.0,
-            "label": b["label"],
-        }
-    )
-
-
-def accuracy(classifier, split, batch_size=500):
-    """Clean accuracy of a classifier on a `Split`, in inference mode."""
-    correct = [
-        np.argmax(
-            classifier.predict_on_batch(as_float(split.images[i : i + batch_size])),
-            -1,
-        )
-        == split.labels[i : i + batch_size]
-        for i in range(0, len(split), batch_size)
-    ]
-    return float(np.concatenate(correct).mean())

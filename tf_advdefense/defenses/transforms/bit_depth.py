@@ -19,11 +19,11 @@ class BitDepth(Transform):
       bits: 1 to 8.
     """
 
-    def __init__(self, *, bits=3, **kwargs):
+    def __init__(self, *, bits: int = 3, **kwargs):
         check_range("bit_depth", 1, 8, bits=bits)
         super().__init__(**kwargs)
         self.bits = bits
 
-    def transform(self, images, keys):
+    def transform(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         steps = 2.0**self.bits - 1
         return tf.round(images * steps) / steps

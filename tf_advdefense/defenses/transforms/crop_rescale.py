@@ -24,14 +24,14 @@ class CropRescale(Transform):
 
     differentiable = True
 
-    def __init__(self, *, fraction=0.875, draws=30, **kwargs):
+    def __init__(self, *, fraction: float = 0.875, draws: int = 30, **kwargs):
         check_range("crop_rescale", 0.05, 1.0, fraction=fraction)
         check_range("crop_rescale", 1, 1000, draws=draws)
         super().__init__(**kwargs)
         self.fraction, self.draws = fraction, draws
         self.random = fraction < 1
 
-    def transform(self, images, keys):
+    def transform(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         sides = images.shape[1:3]
         window = [max(2, round(self.fraction * side)) for side in sides]
         start = [

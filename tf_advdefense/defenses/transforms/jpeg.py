@@ -18,7 +18,7 @@ class Jpeg(Transform):
       quality: 1 to 100.
     """
 
-    def __init__(self, *, quality=75, **kwargs):
+    def __init__(self, *, quality: int = 75, **kwargs):
         check_range("jpeg", 1, 100, quality=quality)
         super().__init__(**kwargs)
         self.quality = quality
@@ -30,7 +30,7 @@ class Jpeg(Transform):
                 f"Received: {input_shape[-1]} channels."
             )
 
-    def transform(self, images, keys):
+    def transform(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         pixels = tf.cast(tf.round(tf.clip_by_value(images, 0.0, 1.0) * 255), tf.uint8)
         decoded = tf.map_fn(self._through_file, pixels)
         return tf.cast(tf.ensure_shape(decoded, images.shape), tf.float32) / 255

@@ -53,7 +53,7 @@ class Quilting(Transform):
         check_range("quilting", 1, self.patches, neighbours=neighbours)
         self.random = neighbours > 1
 
-    def adapt(self, images, seed=0):
+    def adapt(self, images: np.ndarray, seed: int = 0) -> None:
         """Cuts the database at random places of clean training images.
 
         Args:
@@ -79,7 +79,7 @@ class Quilting(Transform):
         self.cut, self.patches = database, len(database)
 
     @property
-    def adapted(self):
+    def adapted(self) -> bool:
         """Whether it has its database."""
         return self.cut is not None or self.built
 
@@ -97,7 +97,7 @@ class Quilting(Transform):
         if self.cut is not None:
             self.database.assign(self.cut)
 
-    def transform(self, images, keys):
+    def transform(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         height, width = images.shape[1:3]
         stride = self.patch - self.overlap
         missing = [-(side - self.overlap) % stride for side in (height, width)]

@@ -32,7 +32,14 @@ class TotalVariance(Transform):
       iterations: enough to be within about 0.002 of the minimum where all is kept.
     """
 
-    def __init__(self, *, weight=0.03, keep=0.5, iterations=100, **kwargs):
+    def __init__(
+        self,
+        *,
+        weight: float = 0.03,
+        keep: float = 0.5,
+        iterations: int = 100,
+        **kwargs,
+    ):
         check_range("tv", 1e-6, 10.0, weight=weight)
         check_range("tv", 0.01, 1.0, keep=keep)
         check_range("tv", 1, 100000, iterations=iterations)
@@ -40,7 +47,7 @@ class TotalVariance(Transform):
         self.weight, self.keep, self.iterations = weight, keep, iterations
         self.random = keep < 1
 
-    def transform(self, images, keys):
+    def transform(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         mask = draws.uniform(keys, 0, tuple(images.shape[1:])) < self.keep
         mask = tf.cast(mask, tf.float32)
         # As tensors: other settings are not traced anew.

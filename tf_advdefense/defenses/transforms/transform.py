@@ -19,12 +19,14 @@ place in it, and the next image that an attack tries otherwise.
 import inspect
 import math
 import numbers
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.core.contract import nearest
 from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.registry import nearest
 
 
 class Transform(keras.layers.Layer):
@@ -43,14 +45,18 @@ class Transform(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)
 
-    def call(self, images, keys=None):
+    def transform(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        """The images, transformed; draws depend on the keys, int64 `[n]`, alone."""
+        raise NotImplementedError
+
+    def call(self, images: tf.Tensor, keys: tf.Tensor | None = None) -> tf.Tensor:
         keys = image_keys(images) if keys is None else keys
         value = self.transform(images, keys)
         if self.differentiable:
             return value
         return straight_through(value, (self.surrogate or tf.identity)(images))
 
-    def adapt(self, images, seed=0):
+    def adapt(self, images: np.ndarray, seed: int = 0) -> None:
         """Takes what it needs from clean training images, where `adapted` is False."""
 
     def compute_output_shape(self, input_shape):
@@ -60,18 +66,18 @@ class Transform(keras.layers.Layer):
         return {"name": self.name, **self.parameters}
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, int | float]:
         """Its parameters and their values, as a dict."""
         return {name: getattr(self, name) for name in parameters(type(self))}
 
 
-def parameters(transform):
+def parameters(transform: type) -> dict[str, int | float]:
     """The names of a transformation's parameters and their defaults, as a dict."""
     found = inspect.signature(transform.__init__).parameters.values()
     return {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY}
 
 
-def straight_through(value, path):
+def straight_through(value: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
     """`value`, bit for bit, with the gradient of `path`.
 
     Plain operations, and not a custom gradient: these a SavedModel keeps anyway.
@@ -79,14 +85,14 @@ def straight_through(value, path):
     return tf.stop_gradient(value) + (path - tf.stop_gradient(path))
 
 
-def image_keys(images, seed=0):
+def image_keys(images: tf.Tensor, seed: int = 0) -> tf.Tensor:
     """A key per image, int64 `[n]`, from nothing but its values and a seed."""
     size = math.prod(images.shape[1:])
     bits = tf.bitcast(tf.reshape(images, [-1, size]), tf.int32)
     return row_keys(seed, tf.reduce_sum(row_keys(bits, range(size)), axis=1))
 
 
-def check_parameters(name, transform, values):
+def check_parameters(name: str, transform: type, values: dict[str, Any]) -> None:
     """Raises ValueError, in one line, for a parameter that is unknown or no number."""
     known = parameters(transform)
     for key, value in values.items():
@@ -104,7 +110,7 @@ def check_parameters(name, transform, values):
             )
 
 
-def check_range(received, low, high, **named):
+def check_range(received: str, low: float, high: float, **named: float) -> None:
     """Raises ValueError, in one line, unless low <= value <= high."""
     for name, value in named.items():
         if not low <= value <= high:

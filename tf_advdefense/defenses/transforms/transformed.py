@@ -18,11 +18,13 @@ A SavedModel keeps the approximated gradients, but of random transformations it 
 an attack one draw for each image that it tries: attack the `.keras` file instead.
 """
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.draws import row_keys
-from tf_advdefense.attacks.core.model_fn import attacked
+from tf_advdefense.defenses.transforms.transform import Transform
 from tf_advdefense.defenses.transforms.transform import image_keys
 
 
@@ -40,7 +42,14 @@ class Transformed(keras.layers.Layer):
       eot_draws: over which an attack takes the mean; at least as many as the defence's.
     """
 
-    def __init__(self, classifier, transforms, seed=0, eot_draws=20, **kwargs):
+    def __init__(
+        self,
+        classifier: keras.Model,
+        transforms: Sequence[Transform],
+        seed: int = 0,
+        eot_draws: int = 20,
+        **kwargs,
+    ):
         super().__init__(dtype="float32", **kwargs)
         self.classifier, self.transforms = classifier, transforms
         self.seed, self.eot_draws = seed, eot_draws
@@ -52,12 +61,10 @@ class Transformed(keras.layers.Layer):
             if not transform.built:
                 transform.build(input_shape)
 
-    def call(self, images, training=None):
+    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         own = image_keys(images, self.seed)
         if training or not self.random:
             return self._classify(self._transform(images, own), training)
-        if attacked():
-            return self.expectation(images, max(self.draws, self.eot_draws))
         if self.draws == 1:
             return self._classify(self._transform(images, own))
 
@@ -67,8 +74,18 @@ class Transformed(keras.layers.Layer):
 
         return tf.math.log(_mean(probabilities, self.draws) + 1e-30)
 
-    def expectation(self, images, draws, seed=0):
-        """The mean log-probabilities over draws that are the same for all images."""
+    def expectation(self, images: tf.Tensor) -> tf.Tensor:
+        """What an attack sees: the mean over `eot_draws`, or the defence's if more."""
+        return self.mean_over(images, max(self.draws, self.eot_draws))
+
+    def mean_over(self, images: tf.Tensor, draws: int, seed: int = 0) -> tf.Tensor:
+        """The mean log-probabilities over draws that are the same for all images.
+
+        Args:
+          images: float32 `[n, height, width, channels]` in [0, 1].
+          draws: how many.
+          seed: of the draws.
+        """
 
         def log_probabilities(draw):
             # Away from the defence's own: an attacker does not know its seed.
@@ -78,7 +95,7 @@ class Transformed(keras.layers.Layer):
 
         return _mean(log_probabilities, draws)
 
-    def transform(self, images):
+    def transform(self, images: tf.Tensor) -> tf.Tensor:
         """The images after all transformations, one draw each, as the classifier's."""
         return self._transform(images, image_keys(images, self.seed))
 
@@ -110,7 +127,12 @@ class Transformed(keras.layers.Layer):
         return cls(**{**config, **parts})
 
 
-def with_transforms(classifier, transforms, seed=0, eot_draws=20):
+def with_transforms(
+    classifier: keras.Model,
+    transforms: Sequence[Transform],
+    seed: int = 0,
+    eot_draws: int = 20,
+) -> keras.Model:
     """A new `keras.Model`: images, transformed, classified; `classifier` is shared.
 
     Args:
@@ -139,7 +161,7 @@ def with_transforms(classifier, transforms, seed=0, eot_draws=20):
     return keras.Model(images, layer(images), name=classifier.name)
 
 
-def without_transforms(model):
+def without_transforms(model: keras.Model) -> keras.Model:
     """The classifier alone, as an attacker sees it who overlooks the transformations.
 
     Any other model is returned as is.
@@ -148,13 +170,13 @@ def without_transforms(model):
     return model if layer is None else layer.classifier
 
 
-def transforms_of(model):
+def transforms_of(model: keras.Model) -> list[Transform]:
     """The transformations of a model of `with_transforms`; of any other model, none."""
     layer = transformed_layer(model)
     return [] if layer is None else list(layer.transforms)
 
 
-def transformed_layer(model):
+def transformed_layer(model: keras.Model) -> Transformed | None:
     """The `Transformed` layer of a model, or None."""
     layers = (layer for layer in model.layers if isinstance(layer, Transformed))
     return next(layers, None)

@@ -1,0 +1,85 @@
+"""Runs from Python: what `train_run` writes, recognises and refuses."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from tf_advdefense import datasets
+from tf_advdefense import defenses
+from tf_advdefense.artifacts import runs
+from tf_advdefense.training.run import train_run
+
+QUICK = {"epochs": 2, "batch_size": 16, "train_examples": 64}
+SMALL = {**QUICK, "model_args": {"width": 4}}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return datasets.load("digits")
+
+
+def linear(seed=0):
+    keras.utils.set_random_seed(seed)
+    layers = [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    return keras.Sequential(layers, name="linear")
+
+
+def test_a_run_of_a_name(data, tmp_path, capsys):
+    hyper = {"nb_iter": 2, "eps": 4 / 255}
+    settings = {**SMALL, "output_dir": tmp_path, "transforms": "bit_depth:bits=4"}
+    run = train_run("small_resnet", "pgd_at", data, defense_args=hyper, **settings)
+    assert run.name == "small_resnet-pgd_at-bit_depth"
+    assert run.directory == tmp_path / "runs" / run.name
+    request = json.loads((run.directory / "request.json").read_text())
+    assert request["transforms"] == "bit_depth:bits=4" and request["epochs"] == 2
+    assert request["defense_args"]["eps_iter"] == pytest.approx(1 / 255)
+    assert run.config["epochs_trained"] == 2 and run.config["command"] is None
+    assert run.config["validation_pgd_accuracy"] is not None
+    model = runs.load_model(run.model_path)
+    images = data.test.images[:8] / np.float32(255)
+    served = runs.load_model(run.directory / "saved_model")
+    np.testing.assert_allclose(served(images), model(images), atol=1e-5)
+    # The same request is recognised, another one refused.
+    capsys.readouterr()
+    again = train_run("small_resnet", "pgd_at", data, defense_args=hyper, **settings)
+    assert again == run and "nothing to do" in capsys.readouterr().out
+    with pytest.raises(FileExistsError, match="seed 0, now 1"):
+        train_run(
+            "small_resnet", "pgd_at", data, defense_args=hyper, seed=1, **settings
+        )
+
+
+def test_a_model_and_a_defence_of_ones_own(data, tmp_path):
+    model, teacher = linear(), linear(1)
+    defense = defenses.make_defense("distillation", parts={"teacher": teacher})
+    before = model.get_weights()
+    settings = {**QUICK, "output_dir": tmp_path, "name": "mine"}
+    run = train_run(model, defense, data, **settings)
+    request = json.loads((run.directory / "request.json").read_text())
+    assert request["model"] == "linear" and len(request["teacher"]) == 64
+    assert np.any(model.get_weights()[0] != before[0])
+    # From other weights it is another run.
+    with pytest.raises(FileExistsError, match="initial_weights"):
+        defense = defenses.make_defense("distillation", parts={"teacher": teacher})
+        train_run(linear(2), defense, data, **settings)
+    model.set_weights(before)
+    assert train_run(model, defense, data, **settings) == run
+
+
+@pytest.mark.parametrize(
+    "defense, recipe, message",
+    [
+        ("hope", {}, "Unknown defence 'hope'"),
+        ("none", {"schedule": "step"}, "Unknown schedule 'step'"),
+        ("none", {"sources": [linear()]}, "`defense=none` takes no sources"),
+        ("distillation", {}, "needs its teacher.*`teacher`"),
+        ("adversarial", {}, "needs adversarial sets.*`adv_data`"),
+        ("none", {"batch_size": 9999}, "`batch_size` must not exceed"),
+    ],
+)
+def test_refusals_leave_nothing_behind(defense, recipe, message, data, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train_run("alexnet", defense, data, output_dir=tmp_path, **recipe)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,85 @@
+"""Read a data set by name into memory."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_advdefense.datasets.sources import open_builder
+from tf_advdefense.datasets.splits import Dataset
+from tf_advdefense.datasets.splits import Split
+from tf_advdefense.datasets.splits import split_up
+
+
+def load(
+    name: str = "cifar10", data_dir: str | None = None, image_size: int | None = None
+) -> Dataset:
+    """Decode a data set once into memory (CIFAR-10: 184 MB).
+
+    The validation split is a tenth of train, chosen by the content's fingerprint and
+    nothing else; test stays test (`validation`, where a set of TFDS has no test).
+
+    Args:
+      name: TFDS name, `folder:PATH` or `digits`.
+      data_dir: TFDS directory of prepared sets.
+      image_size: side of the square every image is resized to; None keeps the images
+        as they are, which must then have one size.
+
+    Returns:
+      A `Dataset`.
+
+    Raises:
+      ValueError: unknown set, images of unequal size, no test split.
+      FileNotFoundError: not prepared and not downloadable, or no such folder.
+    """
+    builder = open_builder(name, data_dir)
+    train = _read(builder, "train", image_size)
+    test = _read(builder, _test_split(builder, name), image_size)
+    class_names = tuple(builder.info.features["label"].names)
+    return split_up(name, class_names, train, test, image_size)
+
+
+def _test_split(builder, name):
+    available = [s for s in ("test", "validation") if s in builder.info.splits]
+    if "train" not in builder.info.splits or not available:
+        raise ValueError(
+            "A data set must have the splits `train` and `test`. "
+            f"Received: dataset={name} with "
+            f"{', '.join(builder.info.splits)}."
+        )
+    return available[0]
+
+
+def _read(builder, split, image_size):
+    dtype = np.dtype(builder.info.features["image"].np_dtype)
+    if dtype != np.uint8:
+        raise ValueError(
+            f"Images must be stored as uint8. Received: {dtype} in "
+            f"data set {builder.info.name}."
+        )
+    examples = builder.as_dataset(split=split, shuffle_files=False)
+    examples = examples.map(
+        lambda e: (_resize(e["image"], image_size), e["label"]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    try:
+        batches = list(examples.batch(1000).as_numpy_iterator())
+    except tf.errors.InvalidArgumentError as error:
+        where = f"{builder.info.name}/{split}"
+        if " batch" not in error.message:  # Not from batching, but from decoding.
+            reason = error.message.splitlines()[0].split(": ")[-1]
+            raise ValueError(
+                f"All images must be readable. Received one in {where} "
+                f"that is not: {reason}"
+            ) from error
+        raise ValueError(
+            f"All images must have one size. Received: unequal sizes in {where}. "
+            "Resize them with `image_size=32`, say."
+        ) from error
+    images, labels = (np.concatenate(part) for part in zip(*batches))
+    return Split(images, labels.astype(np.int64), np.arange(len(labels)))
+
+
+def _resize(image, image_size):
+    if image_size is None:
+        return image
+    resized = tf.image.resize(image, (image_size, image_size), antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)

@@ -1,0 +1,51 @@
+"""Adversarial training with a single step on the current weights."""
+
+from typing import Any
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_advdefense.defenses import losses
+from tf_advdefense.defenses.crafting import against_current
+from tf_advdefense.defenses.defense import Defense
+
+
+class Hyper(NamedTuple):
+    """Goodfellow et al. 2015 (arXiv:1412.6572), section 6, labels predicted.
+
+    Attributes:
+      labels: that the attack leaves, "true" or "predicted"; see
+        `crafting.against_current`.
+      craft_bn: BatchNorm while crafting, see `forward.crafting_model`.
+      adv_weight: in (0, 1], of the adversarial images in the loss.
+      statistics: of BatchNorm, see `forward.both_passes`.
+    """
+
+    labels: str = "predicted"
+    craft_bn: str = "inference"
+    adv_weight: float = 0.5
+    statistics: str = "joint"
+
+
+def craft(
+    model: Any, batch: dict[str, tf.Tensor], hyper: Any, *, attack: Any
+) -> dict[str, tf.Tensor]:
+    """The batch with an adversarial copy of each image."""
+    return against_current(model, batch, attack, hyper.labels, hyper.craft_bn)
+
+
+def loss(
+    model: Any, batch: dict[str, tf.Tensor], hyper: Any
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of clean and adversarial images, weighed: see `losses.adversarial`."""
+    return losses.adversarial(model, batch, hyper.adv_weight, hyper.statistics)
+
+
+fgsm_at = Defense(
+    name="fgsm_at",
+    hyper=Hyper(),
+    loss=loss,
+    craft=craft,
+    attack="fgsm",
+    published={"cifar10": {"eps": 8 / 255}, "mnist": {"eps": 0.25}},
+)

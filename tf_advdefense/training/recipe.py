@@ -1,0 +1,122 @@
+"""What a run is trained with, beside its model, its defence and its data."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.datasets.augmentation import Augmentation
+from tf_advdefense.defenses import transforms
+from tf_advdefense.defenses.transforms.transform import Transform
+from tf_advdefense.training import optimizers
+
+# Fields that stand in a run's request as they are.
+_RECORDED = (
+    "augment",
+    "augment_adv",
+    "batch_size",
+    "seed",
+    "train_examples",
+    "distribute",
+    "mixed_precision",
+    "jit_compile",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that changes the outcome of `train_run`, with its defaults.
+
+    Attributes:
+      epochs: passes over train. This and the next four, where None, are the defence's
+        own, or else the model's.
+      learning_rate: the schedule's peak.
+      schedule, optimizer: names of `SCHEDULES` and `OPTIMIZERS`.
+      weight_decay: see `optimizers.make_optimizer`.
+      batch_size: images per batch, clean and adversarial together.
+      seed: determines every random draw.
+      train_examples: use only the first so many training images; None: all.
+      model_args: arguments of the architecture, {"width": 16}.
+      defense_args: hyperparameters of the defence and of its attack, {"eps": 4 / 255}.
+      attack: name of another attack to craft with, for a defence that takes one.
+      teacher: of distillation: a run's name, the path of a model, or a `keras.Model`.
+      sources: of ensemble_at: static models to craft on, given like the teacher.
+      adv_data: names of adversarial sets in the output directory to train on.
+      adv_fraction: share of each batch that is adversarial.
+      transforms: input transformations in front of the model, as text for
+        `parse_transforms`, or as layers.
+      eot_draws: draws of random transformations that attacks take the mean over.
+      augment, augment_adv: flip and crop the clean and the adversarial images.
+      flip: None: as is right for the data set.
+      crop: pixels of padding that a random crop is taken from; None: a sixteenth of
+        the side.
+      distribute: a name of `STRATEGIES`.
+      mixed_precision: compute in 16 bits.
+      jit_compile: compile with XLA (slower on a CPU).
+    """
+
+    epochs: int | None = None
+    learning_rate: float | None = None
+    schedule: str | None = None
+    optimizer: str | None = None
+    weight_decay: float | None = None
+    batch_size: int = 128
+    seed: int = 0
+    train_examples: int | None = None
+    model_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    defense_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    attack: str | None = None
+    teacher: Any = None
+    sources: Sequence[Any] = ()
+    adv_data: Sequence[str] = ()
+    adv_fraction: float = 0.5
+    transforms: str | Sequence[Transform] = ""
+    eot_draws: int = 20
+    augment: bool = True
+    augment_adv: bool = True
+    flip: bool | None = None
+    crop: int | None = None
+    distribute: str = "none"
+    mixed_precision: bool = False
+    jit_compile: bool = False
+
+    def settings(self, model_name: str, of_defense: dict[str, Any]) -> dict[str, Any]:
+        """Optimizer settings and epochs: given, the defence's or the model's."""
+        defaults = {
+            **optimizers.DEFAULTS.get(model_name, optimizers.OTHER_MODELS),
+            **of_defense,
+        }
+        given = {key: getattr(self, key) for key in defaults}
+        return {
+            key: default if given[key] is None else given[key]
+            for key, default in defaults.items()
+        }
+
+    def augmentation(self, data: Dataset) -> Augmentation:
+        """That of the data set, or as it is given."""
+        given = {"flip": self.flip, "pad": self.crop}
+        return data.augmentation._replace(
+            **{key: value for key, value in given.items() if value is not None}
+        )
+
+    def layers(self, images: np.ndarray) -> list[Transform]:
+        """The transformations, adapted to training images where they need that."""
+        layers = self.transforms
+        if isinstance(layers, str):
+            layers = transforms.parse_transforms(layers)
+        for layer in layers:
+            if not layer.adapted:
+                layer.adapt(images, self.seed)
+        return list(layers)
+
+    def request(self, data: Dataset, layers: list[Transform]) -> dict:
+        """What a run's request says of it."""
+        named = {"transforms": transforms.describe(layers), "eot_draws": self.eot_draws}
+        return {
+            "augmentation": self.augmentation(data)._asdict(),
+            **(named if layers else {}),
+            **{key: getattr(self, key) for key in _RECORDED},
+            "image_size": data.image_size,
+        }

@@ -1,0 +1,24 @@
+"""Optimisers and learning-rate schedules by name; Keras loads with their objects.
+
+OPTIMIZERS["sgd"](rate, weight_decay)      # a keras.optimizers.Optimizer
+SCHEDULES["cosine"](peak_rate, steps)      # a rate, or a function of the step
+"""
+
+from tf_advdefense.registry import Registry
+
+_PACKAGE = "tf_advdefense.training"
+
+OPTIMIZERS = Registry(
+    "optimizer", _PACKAGE, {"sgd": "optimizers:sgd", "adam": "optimizers:adam"}
+)
+SCHEDULES = Registry(
+    "schedule",
+    _PACKAGE,
+    {
+        "onecycle": "schedules:onecycle",
+        "cosine": "schedules:cosine",
+        "plateau": "schedules:constant",  # lowered by `Plateau` at the end of epochs
+        "constant": "schedules:constant",
+        "cyclic": "schedules:Triangle",
+    },
+)

@@ -1,0 +1,144 @@
+"""A training on disk: exact resumption, logs, and the best epoch at the end.
+
+history = train(trainer, batches, steps_per_epoch=351, epochs=30,
+                validation=validation_batches(split), directory=directory)
+"""
+
+from collections.abc import Callable
+import pathlib
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_advdefense.datasets import Split
+from tf_advdefense.images import as_float
+from tf_advdefense.training.checkpoints import Checkpoint
+from tf_advdefense.training.robust_validation import EXAMPLES
+from tf_advdefense.training.robust_validation import validation_of
+from tf_advdefense.training.schedules import Plateau
+from tf_advdefense.training.trainer import AdversarialTrainer
+
+
+def train(
+    trainer: AdversarialTrainer,
+    batches: Callable[[int], tf.data.Dataset],
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    validation: tf.data.Dataset,
+    directory: pathlib.Path,
+    plateau: Plateau | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[int, dict], None] | None = None,
+    scored_on: Split | None = None,
+) -> list[dict[str, float]]:
+    """Fit a compiled trainer, with checkpoints, logs and the best epoch at the end.
+
+    Args:
+      trainer: compiled `AdversarialTrainer`.
+      batches: function from the first epoch to a `tf.data.Dataset` of all batches
+        from there on; see `datasets.pipeline.training_batches`.
+      steps_per_epoch, epochs: as in `keras.Model.fit`.
+      validation: `tf.data.Dataset` of {"image", "label"} batches.
+      directory: of the run; gets `history.csv`, `checkpoints/` and `logs/`.
+      plateau: a `schedules.Plateau`, or None.
+      resume: continue from `checkpoints/`, if there is one.
+      on_epoch: called with (epochs done, logs) after each checkpoint.
+      scored_on: validation images whose accuracy under the defence's attack scores the
+        epochs, where it has one; None: the clean accuracy does.
+
+    Returns:
+      The epochs' history as a list of dicts. The classifier holds the weights of the
+      epoch with the best score (the first of equals).
+
+    Raises:
+      ValueError: the loss stopped being finite.
+    """
+    checkpoint = Checkpoint(trainer, directory, plateau, on_epoch)
+    scoring = []
+    if scored_on is not None:
+        some = scored_on.take(EXAMPLES)
+        scoring = validation_of(trainer.defense, checkpoint, some.images, some.labels)
+    first = checkpoint.restore() if resume else 0
+    if first < epochs:
+        # Keras' own: the scoring of the trainer's `fit` is kept in memory alone.
+        keras.Model.fit(
+            trainer,
+            untuned(batches(first)),
+            validation_data=untuned(validation),
+            initial_epoch=first,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[
+                *scoring,
+                checkpoint,
+                _CostNotice((epochs - first) * steps_per_epoch),
+                keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
+            ],
+        )
+    checkpoint.restore_best()
+    return checkpoint.history
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same dataset, without the thread that tunes its parallelism.
+
+    That thread looks at the pipeline after 10 ms, 20 ms, 40 ms, ..., and whoever drops
+    the iterator waits for its next look: measured, a `fit` of 6 s took 10.23 s.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def validation_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
+    """Clean batches of a `Split`, {"image": float32 in [0, 1], "label"}."""
+    batches = tf.data.Dataset.from_tensor_slices(
+        {"image": split.images, "label": split.labels}
+    ).batch(batch_size)
+    return batches.map(
+        lambda b: {
+            "image": tf.cast(b["image"], tf.float32) / 255.0,
+            "label": b["label"],
+        }
+    )
+
+
+def accuracy(classifier: keras.Model, split: Split, batch_size: int = 500) -> float:
+    """Clean accuracy of a classifier on a `Split`, in inference mode."""
+    correct = [
+        np.argmax(
+            classifier.predict_on_batch(as_float(split.images[i : i + batch_size])),
+            -1,
+        )
+        == split.labels[i : i + batch_size]
+        for i in range(0, len(split), batch_size)
+    ]
+    return float(np.concatenate(correct).mean())
+
+
+class _CostNotice(keras.callbacks.Callback):
+    """Says once, after a few timed steps, how long the whole training will take."""
+
+    _UNTIMED, _TIMED = 5, 15  # Steps; the first ones compile.
+
+    def __init__(self, steps):
+        super().__init__()
+        self._steps, self._done, self._started = steps, 0, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done += 1
+        if self._done == self._UNTIMED:
+            self._started = time.perf_counter()
+        elif self._done == self._UNTIMED + self._TIMED:
+            seconds = (time.perf_counter() - self._started) / self._TIMED
+            print(
+                f"About {self._steps * seconds / 60:.0f} min for {self._steps} steps "
+                "and the validations; interrupt it at will, resuming goes on.",
+                flush=True,
+            )
