@@ -211,6 +211,10 @@ def test_progress_in_a_log_is_one_line(capsys):
             "A set is damaged. Make it again with `make_set` and `overwrite`.",
             "A set is damaged. Make it again with bin/make_adv and --overwrite.",
         ),
+        (
+            "Craft one with `make_set(split='train', name='x')` or `other(split=1)`.",
+            "Craft one with bin/make_adv --split=train --name=x or `other(split=1)`.",
+        ),
     ],
 )
 def test_errors_of_the_library_speak_of_flags(text, line):

@@ -4,6 +4,7 @@
     # "--eps must be in [0, 1]. Received: --eps=8"
 
 The library speaks of parameters and of its functions; who runs a command typed flags.
+`make_set(split='train')` becomes bin/make_adv --split=train.
 """
 
 from collections.abc import Container
@@ -25,16 +26,23 @@ def in_flags(text: str, flags: Container[str], prefix: str) -> str:
       prefix: of how commands are called, "bin/" or "advdefense ".
     """
 
+    def called(found: re.Match) -> str:
+        name, arguments = found[1], found[2] or ""
+        if name not in _COMMANDS:
+            return found[0]
+        given = re.findall(r"(\w+)='?([^',]*)", arguments)
+        typed = (f" --{key}={value}" for key, value in given)
+        return prefix + _COMMANDS[name] + "".join(typed)
+
     def quoted(found: re.Match) -> str:
         name, value = found[1], found[2] or ""
-        if name in _COMMANDS:
-            return prefix + _COMMANDS[name]
         known = name in flags or name in _REMEDIES
         return f"--{name}{value}" if known else found[0]
 
     def named(found: re.Match) -> str:
         return f"--{found[1]}=" if found[1] in flags else found[0]
 
-    line = re.sub(r"`(\w+)(=[^`]*)?`", quoted, " ".join(text.split()))
+    line = re.sub(r"`(\w+)(?:\(([^`]*)\))?`", called, " ".join(text.split()))
+    line = re.sub(r"`(\w+)(=[^`]*)?`", quoted, line)
     rule, received, rest = line.partition("Received: ")
     return rule + received + re.sub(r"(?<![\w=,-])(\w+)=", named, rest)

@@ -4,6 +4,7 @@ code = run(train, CommandLine("bin/", "train", ["--model=resnet50"]))
 """
 
 import logging
+import os
 import shlex
 import sys
 from types import ModuleType
@@ -61,9 +62,13 @@ def run(command: ModuleType, line: CommandLine) -> int:
     try:
         _parse(values, line)
         command.main(values, str(line))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _say(f"Interrupted. Continue with: {line.continued('resume' in values)}")
         return _INTERRUPTED
+    except BrokenPipeError:  # What reads the output, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, flags.Error) as error:
         if values.is_parsed() and values.verbosity >= 1:
             raise

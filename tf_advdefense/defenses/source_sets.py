@@ -47,7 +47,7 @@ def check_sets(
     if not sets:
         raise ValueError(
             f"`defense={name}` needs adversarial sets. Received: no `adv_data`. Craft "
-            "one with `make_set` of split=train, and name it."
+            "one with `make_set(split='train')`, and name it."
         )
     for set_name, config in sets.items():
         _check_set(set_name, config, dataset, image_shape)
@@ -99,7 +99,7 @@ def _check_set(name, config, dataset, image_shape):
     if request["split"] != "train":
         raise ValueError(
             f"Training must not see {request['split']} images. Received: '{name}' of "
-            f"split {request['split']}. Craft one with `make_set` of split=train."
+            f"split {request['split']}. Craft one with `make_set(split='train')`."
         )
 
 

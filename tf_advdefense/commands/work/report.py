@@ -106,6 +106,6 @@ def _sets(flags: FlagValues, data: Dataset) -> list[AdversarialSet]:
         unusable = next(s.name for s in found if s not in usable)
         raise ValueError(
             f"--adv_data takes sets of {data.name}'s test images. Received: "
-            f"{unusable}. Craft one with `make_set` --split=test."
+            f"{unusable}. Craft one with `make_set(split='test')`."
         )
     return [adversarial_sets.load_set(flags.output_dir, s.name) for s in usable]
