@@ -1,5 +1,6 @@
 """Bad input: exit code 2, one line that says what to do, and nothing half-written."""
 
+import dataclasses
 import importlib
 import os
 import shutil
@@ -10,7 +11,9 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tf_advdefense import datasets
 from tf_advdefense.artifacts import saved_model
+from tf_advdefense.evaluation.crafted_sets import make_set
 
 MODEL = "--model=small_resnet"
 ATTACK = "--attack=fgsm"
@@ -134,11 +137,21 @@ TRAIN = [
         [
             MODEL,
             "--defense=ensemble",
-            "--train_examples=1",
+            "--train_examples=32",
+            "--batch_size=16",
+            "--adv_data=later-train",
+        ],
+        ["later-train", "none of the 32 images", "--train_examples"],
+    ),
+    (
+        "a batch too small to mix",
+        [
+            MODEL,
+            "--defense=ensemble",
             "--batch_size=1",
             "--adv_data=elsewhere-fgsm-eps0.1-train",
         ],
-        ["0.1-train", "none of the 1 images", "--train_examples"],
+        ["--adv_fraction=0.5", "1 images"],
     ),
     (
         "unfinished run",
@@ -363,7 +376,25 @@ def outputs(tmp_path_factory, path):
     ):
         unfinished = shutil.copytree(made, made.with_name("unfinished"))
         (unfinished / "config.json").unlink()
+    make_set_of_last_images(path.elsewhere, root)
     return root
+
+
+def make_set_of_last_images(model, outputs):
+    """An adversarial set of training images that --train_examples leaves out."""
+    data = datasets.load("digits")
+    train = data.train
+    last = (part[-16:] for part in (train.images, train.labels, train.index))
+    make_set(
+        model,
+        "fgsm",
+        dataclasses.replace(data, train=datasets.Split(*last)),
+        output_dir=outputs,
+        name="later-train",
+        split="train",
+        batch_size=16,
+        say=lambda line: None,
+    )
 
 
 def tree(root):

@@ -42,11 +42,11 @@ class Mix:
             image_shape=data.image_shape,
             sets=self._configs,
         )
+        if self.sets:
+            pipeline.num_adversarial(recipe.batch_size, recipe.adv_fraction)
         if recipe.train_examples:
             for adv_set in self.sets:
                 adversarial_sets.check_covers(adv_set, self.split.index)
-        if self.sets:
-            pipeline.num_adversarial(recipe.batch_size, recipe.adv_fraction)
 
     def batches(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
         """All training batches from an epoch on."""

@@ -15,7 +15,7 @@ from tf_advdefense import datasets
 from tf_advdefense.attacks.core import craft as engine
 from tf_advdefense.commands.work.timing import in_turn
 from tf_advdefense.commands.work.timing import input_gradient
-from tf_advdefense.evaluation import measurements as comparison
+from tf_advdefense.evaluation.attack_facts import norm_text
 from tf_advdefense.images import as_float
 
 _ATTACKS = ["pgd", "cw", "deepfool", "ead", "apgd_ce", "fmn"]
@@ -81,5 +81,5 @@ def _mean_norm(adv: dict[str, np.ndarray], attack: Any, fooled: np.ndarray) -> s
     """`L2 0.2084`, the mean over the fooled in the attack's norm."""
     if attack.norm is None or not fooled.any():
         return "-"
-    norm = comparison.norm_text(attack.norm)
+    norm = norm_text(attack.norm)
     return f"L{norm} {adv[f'l{norm}'][fooled].mean():.4g}"
