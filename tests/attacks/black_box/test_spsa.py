@@ -11,6 +11,7 @@ from tf_advdefense.attacks.black_box.spsa import spsa
 from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.draws import row_keys
+from tf_advdefense.attacks.core.model_fn import inference
 
 HYPER = spsa.hyper._replace(eps=1.0)  # 128 probes at a distance of 0.01
 
@@ -23,7 +24,7 @@ def state_at(x, seed=0):
 
 
 def estimated(model, x, hyper=HYPER):
-    return module.estimate(model, state_at(x), hyper, Task())
+    return module.estimate(inference(model), state_at(x), hyper, Task())
 
 
 def two_logits(function):
