@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
+from tf_advdefense.attacks.core.ascent import is_flat
 from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
@@ -103,8 +104,10 @@ def _classes(logits, y, hyper, task, loss):
     if task.targeted:
         return tf.argmax(logits, axis=1), y[:, None]
     count = min(hyper.n_target_classes, logits.shape[-1] - 1)
-    ranked = tf.math.top_k(logits, 1 + count).indices
-    return y, tf.cast(ranked[:, 1:], tf.int64)
+    # Not the first class, which of a random model need not be the label's.
+    own = tf.one_hot(y, logits.shape[-1], on_value=True, off_value=False)
+    others = tf.where(own, -math.inf, logits)
+    return y, tf.cast(tf.math.top_k(others, count).indices, tf.int64)
 
 
 @compiled
@@ -230,14 +233,34 @@ def _climb(model_fn, state, hyper, task, loss):
         labels, targeted = state.own, False
 
     def climb():
-        logits, level, gradient = losses.climb(
-            model_fn, loss_fn, state.point, labels, targeted
+        climbed = losses.climb(model_fn, loss_fn, state.point, labels, targeted)
+        logits, level, gradient = _past_plateaus(
+            climbed, model_fn, state.point, labels, targeted
         )
         return [_scores(logits, hyper), level, gradient]
 
     logits, level, gradient = _mean(climb, hyper)
     # An overflowing model has NaN gradients: such entries stay where they are.
     return logits, level, tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+
+
+def _past_plateaus(climbed, model_fn, point, labels, targeted):
+    """The same, with the margin and its gradient where a loss has no gradient.
+
+    Of a model that is certain in float32, the cross-entropy is 0 and flat. The margin
+    is negative there, so that it ranks below the loss of all other points.
+    """
+    logits, level, gradient = climbed
+    flat = is_flat(gradient)
+
+    def by_margin():
+        _, margin, rising = losses.climb(
+            model_fn, losses.margin, point, labels, targeted
+        )
+        return tf.where(flat, margin, level), where(flat, rising, gradient)
+
+    level, gradient = tf.cond(tf.reduce_any(flat), by_margin, lambda: (level, gradient))
+    return logits, level, gradient
 
 
 def _scores(logits, hyper):
