@@ -6,7 +6,7 @@
 A confident model has tiny gradients. CleverHans' `optimize_linear` floors their squared
 norm at 1e-12, so that such a model gets almost no step: with logits ten times as large,
 23 of 32 images looked robust where 4 are. And where the label's probability rounds to 1
-the cross-entropy has no gradient at all, while the margin of the logits has one.
+the cross-entropy has half a gradient, or none at all (`losses.log_odds`).
 """
 
 from cleverhans.tf2.utils import optimize_linear
@@ -18,9 +18,6 @@ from tf_advdefense.attacks.core.gradient_check import compute_gradient
 from tf_advdefense.attacks.core.gradient_check import cross_entropy
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import stacked
-from tf_advdefense.attacks.core.state import where
-
-_FLAT = 1e-30
 
 
 def steepest(gradient: tf.Tensor, size: tf.Tensor, norm: float) -> tf.Tensor:
@@ -48,26 +45,12 @@ def scaled(gradient: tf.Tensor) -> tf.Tensor:
 def cross_entropy_gradient(
     model_fn: ModelFn, x: tf.Tensor, y: tf.Tensor, targeted: bool
 ) -> tf.Tensor:
-    """What raises the cross-entropy; where that is flat, what raises the margin.
+    """A gradient in whose direction the cross-entropy rises, or targeted, falls.
 
-    CleverHans' gradient, of joint models that of the mean of their losses.
+    Of one model it is that of its log odds (`losses.log_odds`), of several CleverHans'
+    of the mean of their losses.
     """
+    if len(model_fn.members) == 1:
+        return losses.climb(model_fn, losses.log_odds, x, y, targeted)[2]
     every, labels = stacked(model_fn, y)
-    gradient = compute_gradient(every, cross_entropy, x, labels, targeted)
-    flat = is_flat(gradient)
-    return tf.cond(
-        tf.reduce_any(flat),
-        lambda: where(
-            flat, losses.climb(model_fn, losses.margin, x, y, targeted)[2], gradient
-        ),
-        lambda: gradient,
-    )
-
-
-def is_flat(gradient: tf.Tensor) -> tf.Tensor:
-    """Rows without an entry that float32 can still tell from zero, bool `[n]`.
-
-    The least normal number is 1e-38: of entries near it the smaller ones are lost.
-    """
-    axes = list(range(1, len(gradient.shape)))
-    return tf.reduce_max(tf.abs(gradient), axes) < _FLAT
+    return compute_gradient(every, cross_entropy, x, labels, targeted)

@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
-from tf_advdefense.attacks.core.ascent import is_flat
 from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
@@ -224,7 +223,9 @@ def _next_leg(state, hyper, task):
 def _climb(model_fn, state, hyper, task, loss):
     """The logits, the loss and its gradient at each row's point."""
     labels, targeted = state.label, task.targeted
-    loss_fn = losses.LOSSES.get(loss)
+    # A mean over passes is one of cross-entropies.
+    several = hyper.eot_iter > 1
+    loss_fn = losses.LOSSES.get(loss) if several else _loss_fn(loss, model_fn)
     if _is_towards_one(loss, task):
         order = tf.minimum(state.run, _runs(state, hyper) - 1)
         target = order // hyper.n_restarts
@@ -233,9 +234,8 @@ def _climb(model_fn, state, hyper, task, loss):
         labels, targeted = state.own, False
 
     def climb():
-        climbed = losses.climb(model_fn, loss_fn, state.point, labels, targeted)
-        logits, level, gradient = _past_plateaus(
-            climbed, model_fn, state.point, labels, targeted
+        logits, level, gradient = losses.climb(
+            model_fn, loss_fn, state.point, labels, targeted
         )
         return [_scores(logits, hyper), level, gradient]
 
@@ -244,23 +244,8 @@ def _climb(model_fn, state, hyper, task, loss):
     return logits, level, tf.where(tf.math.is_finite(gradient), gradient, 0.0)
 
 
-def _past_plateaus(climbed, model_fn, point, labels, targeted):
-    """The same, with the margin and its gradient where a loss has no gradient.
-
-    Of a model that is certain in float32, the cross-entropy is 0 and flat. The margin
-    is negative there, so that it ranks below the loss of all other points.
-    """
-    logits, level, gradient = climbed
-    flat = is_flat(gradient)
-
-    def by_margin():
-        _, margin, rising = losses.climb(
-            model_fn, losses.margin, point, labels, targeted
-        )
-        return tf.where(flat, margin, level), where(flat, rising, gradient)
-
-    level, gradient = tf.cond(tf.reduce_any(flat), by_margin, lambda: (level, gradient))
-    return logits, level, gradient
+def _loss_fn(loss, model_fn):
+    return None if loss == "targeted_dlr" else losses.of(loss, model_fn)
 
 
 def _scores(logits, hyper):

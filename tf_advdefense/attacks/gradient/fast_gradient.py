@@ -73,7 +73,7 @@ def _r_fgsm(model_fn, x, y, keys, hyper, task):
 def _step(model_fn, start, y, eps, norm, task):
     """CleverHans' `fast_gradient_method` from `start`, of length eps `[batch]`.
 
-    Different from it: tiny and vanished gradients (`core.ascent`).
+    Different from it: the steps of confident models (`core.ascent`).
     """
     gradient = cross_entropy_gradient(model_fn, start, y, task.targeted)
     adv = start + steepest(gradient, column(eps, start), norm)

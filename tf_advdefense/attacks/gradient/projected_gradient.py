@@ -9,7 +9,7 @@ number or one per image, and eps_iter are in their units. The result is within e
 the images in `norm`, and within the bounds.
 
 In norms inf and 2 it is CleverHans' loop, step by step the same gradient,
-`optimize_linear` and `clip_eta` (but for tiny and vanished gradients, `core.ascent`),
+`optimize_linear` and `clip_eta` (but for tiny gradients, `core.ascent`),
 compiled as a whole: CleverHans runs the arithmetic
 between two gradients eagerly, unrolls its loop when traced, draws the random start from
 the global generator, and has neither norm 1 nor restarts. An image that a restart has
@@ -182,7 +182,7 @@ def _steepest(model_fn, state, adv, hyper, task):
 
 
 def _gradient(model_fn, adv, y, hyper, task):
-    if hyper.loss == "ce":  # CleverHans', which `check_inputs` has traced already
+    if hyper.loss == "ce":
         return cross_entropy_gradient(model_fn, adv, y, task.targeted)
     loss_fn = losses.LOSSES[hyper.loss]
     return losses.climb(model_fn, loss_fn, adv, y, task.targeted)[2]
@@ -190,7 +190,7 @@ def _gradient(model_fn, adv, y, hyper, task):
 
 def _keep_best(model_fn, state, new, hyper, task):
     """The image that fools, else the one with the highest loss of all descents."""
-    loss_fn = losses.LOSSES[hyper.loss]
+    loss_fn = losses.of(hyper.loss, model_fn)
     logits, loss = losses.evaluate(model_fn, loss_fn, new.best, state.label)
     loss = -loss if task.targeted else loss
     fooled = losses.is_fooled(logits, state.label, task.targeted)
