@@ -76,8 +76,8 @@ def test_they_answer_within_a_second(line):
     assert now.children_user - used.children_user < 1
 
 
-def test_names_are_those_of_the_library():
-    assert tuple(adversarial_shards.STORES) == names.STORES
+def test_what_flags_say_twice_is_what_the_library_says():
+    assert names.STORES == adversarial_shards.STORES
     assert f"more than {CHEAP} passes" in binaries.run("report", "--help").stdout
 
 
@@ -206,6 +206,10 @@ def test_progress_in_a_log_is_one_line(capsys):
         (
             "No run. Known: name. Make it with `train_run`.",
             "No run. Known: name. Make it with bin/train.",
+        ),
+        (
+            "A set is damaged. Make it again with `make_set` and `overwrite`.",
+            "A set is damaged. Make it again with bin/make_adv and --overwrite.",
         ),
     ],
 )

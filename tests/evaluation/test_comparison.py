@@ -202,6 +202,9 @@ def test_hyperparameters_are_json(data):
     attack = attacks.make_attack("pgd", norm=np.inf)
     assert attack_facts.json_hyper(attack)["norm"] == "inf"
     assert [attack_facts.norm_text(n) for n in (np.inf, 2, 1.0)] == ["inf", "2", "1"]
+    for name, hyper, text in (("spatial", {}, None), ("noise", {"norm": 2}, "2")):
+        norm = attacks.make_attack(name, **hyper).norm
+        assert attack_facts.norm_text(norm) == text
 
 
 # === Measuring ===
@@ -334,6 +337,14 @@ def test_compare_measures_models_in_memory_and_on_disk_once(tmp_path, model, dat
     models["a"].set_weights([w + 1 for w in model.get_weights()])
     _, said = compared()
     assert said[0] == "3 measurements to take, 2 of them white-box attacks."
+
+
+def test_a_target_is_compared_under_the_name_it_is_given(tmp_path, model, data):
+    known = comparison.target_of_model("known", model, data)
+    compared = compare({"a": known}, data, output_dir=tmp_path, say=lambda line: None)
+    assert list(compared.results["models"]) == ["a"]
+    assert compared.results["models"]["a"]["model"] == "known"
+    assert [r["target"] for r in compared.results["records"]] == ["a"]
 
 
 def test_nothing_to_compare(tmp_path, model, data):

@@ -349,13 +349,13 @@ def test_mixed_precision_trains(monkeypatch, tmp_path, validation):
 
 MIRRORED = """
 import json, pathlib, sys
-sys.path[:0] = ["tests", "."]
+sys.path[:0] = ["tests/training", "tests", "."]
 import tf_advdefense
 import numpy as np, tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import test_training as t
+import test_train as t
 
 directory = pathlib.Path(sys.argv[1])
 sets = [t.make_set(directory, "a-train", 1)]

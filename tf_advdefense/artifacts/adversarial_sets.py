@@ -176,7 +176,7 @@ def _verify(directory: pathlib.Path, digests: dict[str, str]) -> None:
         if not path.is_file() or files.sha256(path) != digest:
             raise ValueError(
                 f"The adversarial set {directory} is corrupted: {name} is not the file "
-                "that was written. Make the set again with `overwrite`."
+                "that was written. Make it again with `make_set` and `overwrite`."
             )
 
 

@@ -11,6 +11,8 @@ import re
 
 # Functions of the library, and the commands that do the same.
 _COMMANDS = {"train_run": "train", "make_set": "make_adv", "compare": "report"}
+# Flags that a remedy names although they may be another command's.
+_REMEDIES = ("overwrite", "resume")
 
 
 def in_flags(text: str, flags: Container[str], prefix: str) -> str:
@@ -27,7 +29,8 @@ def in_flags(text: str, flags: Container[str], prefix: str) -> str:
         name, value = found[1], found[2] or ""
         if name in _COMMANDS:
             return prefix + _COMMANDS[name]
-        return f"--{name}{value}" if name in flags else found[0]
+        known = name in flags or name in _REMEDIES
+        return f"--{name}{value}" if known else found[0]
 
     def named(found: re.Match) -> str:
         return f"--{found[1]}=" if found[1] in flags else found[0]

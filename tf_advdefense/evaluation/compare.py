@@ -16,6 +16,7 @@ import dataclasses
 import os
 import pathlib
 from typing import Any
+from typing import TypeAlias
 
 import keras
 
@@ -40,6 +41,7 @@ from tf_advdefense.evaluation.targets import target_of_model
 from tf_advdefense.evaluation.targets import target_of_run
 from tf_advdefense.reporting import formats
 
+Compared: TypeAlias = ModelOrPath | runs.Run | Target
 Chosen = str | Attack | tuple[str | None, Attack]
 Say = Callable[[str], None]
 Taken = tuple[records.Record, records.PerExample]
@@ -55,7 +57,7 @@ class Comparison:
 
 
 def compare(
-    models: Mapping[str, ModelOrPath | runs.Run],
+    models: Mapping[str, Compared],
     data: Dataset,
     attacks: Iterable[Chosen] = (),
     sets: Sequence[AdversarialSet] = (),
@@ -75,7 +77,7 @@ def compare(
 
     Args:
       models: name to a `keras.Model` from images in [0, 1] to logits, the path of a
-        `.keras` file or SavedModel directory, or a finished run.
+        `.keras` file or SavedModel directory, a finished run, or a `Target`.
       data: the data set, of whose test images all numbers are.
       attacks: names, attacks, or pairs of a radius as it is to be written ("8/255";
         None without one) and an attack; each is run white-box on every model.
@@ -132,15 +134,15 @@ def is_of_test_images(adv_set: AdversarialSet, data: Dataset) -> bool:
 # === What is compared ===
 
 
-def _targets(
-    models: Mapping[str, ModelOrPath | runs.Run], data: Dataset
-) -> list[Target]:
+def _targets(models: Mapping[str, Compared], data: Dataset) -> list[Target]:
     if not models:
         raise ValueError("A comparison needs a model. Received: `models` is empty.")
     return [_target(name, model, data) for name, model in models.items()]
 
 
-def _target(name: str, model: ModelOrPath | runs.Run, data: Dataset) -> Target:
+def _target(name: str, model: Compared, data: Dataset) -> Target:
+    if isinstance(model, Target):
+        return dataclasses.replace(model, name=name)
     if isinstance(model, runs.Run):
         return dataclasses.replace(target_of_run(model, data), name=name)
     return target_of_model(name, model, data)

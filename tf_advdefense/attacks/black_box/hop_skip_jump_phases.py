@@ -56,7 +56,8 @@ def answered(
     """
     new = state
     for phase, (_, learn) in _PHASES.items():
-        make = lambda learn=learn: learn(state, point, fooled, hyper, task)
+        # Of a row in this phase, the phases before it have left everything as it was.
+        make = lambda new=new, learn=learn: learn(new, point, fooled, hyper, task)
         new = _changed(new, _are_in(state, phase), make)
     return _changed(new, _are_in(new, TURN), lambda: _turn(new, hyper))
 

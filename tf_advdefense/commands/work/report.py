@@ -20,6 +20,7 @@ from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.compare import is_of_test_images
 from tf_advdefense.evaluation.targets import model_name
+from tf_advdefense.evaluation.targets import target_of_model
 
 
 def report(flags: FlagValues, command: str) -> None:
@@ -71,7 +72,8 @@ def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
                 f"--model_path={flags.model_path} beside the run {name}. Copy it to "
                 "another name."
             )
-        models[name] = pathlib.Path(flags.model_path)
+        # Refused before the sets are read, if it cannot be measured.
+        models[name] = target_of_model(name, pathlib.Path(flags.model_path), data)
     if not models:
         raise FileNotFoundError(
             f"No finished run of {data.name} in {flags.output_dir}. Train one with "
