@@ -67,7 +67,8 @@ def test_the_worst_of_the_grid_is_kept(targeted):
     goal = (labels + 1) % 4 if targeted else labels
     adv = spatial(linear, images, goal, targeted).numpy()
     grid = itertools.product((-0.1, 0.1), (-0.1, 0.1), np.linspace(-30, 30, 6))
-    tried = [transform(rows(images), *(rows([v] * 5) for v in point)) for point in grid]
+    points = [(0.0, 0.0, 0.0), *grid]  # the image where it is comes first
+    tried = [transform(rows(images), *(rows([v] * 5) for v in p)) for p in points]
     loss = np.stack([cross_entropy(linear(x), goal) for x in tried])
     reached = np.stack([np.argmax(linear(x), axis=1) == goal for x in tried])
     fooled = reached if targeted else ~reached
@@ -80,10 +81,24 @@ def test_random_points_of_the_grid_are_each_images_own():
     images = np.repeat(some_images((1, 8, 10, 3)), 30, axis=0)
     still = {"angle_min": 0.0, "angle_max": 0.0, "n_angles": 1}
     attack = make_attack("spatial", n_samples=1, **still)
-    adv = attack(linear, images, np.zeros(30, int)).numpy()
-    assert len(np.unique(adv.reshape(30, -1), axis=0)) == 4
-    assert attack.cost((8, 10, 3), 4) == (1, 0)
-    assert make_attack("spatial").cost((8, 10, 3), 4) == (24, 0)
+    labels = small_models.classes(linear, images)
+    adv = attack(linear, images, labels).numpy()
+    # The worse of the image itself and of one of four shifts.
+    alone = [
+        spatial(linear, images[:1], labels[:1], **still, **corner).numpy()
+        for corner in (
+            {"dx_min": dx, "dx_max": dx, "n_dxs": 1, "dy_min": dy, "dy_max": dy}
+            | {"n_dys": 1}
+            for dx in (-0.1, 0.1)
+            for dy in (-0.1, 0.1)
+        )
+    ]
+    expected = np.unique(np.reshape(alone, (4, -1)), axis=0)
+    found = np.unique(adv.reshape(30, -1), axis=0)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(expected) > 1
+    assert attack.cost((8, 10, 3), 4) == (2, 0)
+    assert make_attack("spatial").cost((8, 10, 3), 4) == (25, 0)
 
 
 def test_no_transformation_is_the_identity_and_a_border_is_black():

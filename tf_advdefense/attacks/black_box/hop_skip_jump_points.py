@@ -21,6 +21,7 @@ STEPS = {
     "geometric_progression": 0.5 ** np.arange(25),
     "grid_search": np.logspace(-4, 0, 20),
 }
+_LEAST_PROBE = 2.0**-18  # of an entry, in units of the way: 64 steps of float32
 _FINE_STARTS = 10  # random images that are noise of single pixels
 
 
@@ -112,10 +113,13 @@ def delta(state: Any, hyper: Any, task: Task) -> tf.Tensor:
     """How far from the center to sample, float32 `[n]`: eq. 15 of the paper."""
     size = _size(state)
     scale = np.sqrt(size) if hyper.norm == 2 else size
+    # Of large images the paper's distance moves no float32 value (at 224 x 224 x 3 in
+    # the maximum norm, entries by 1e-8).
+    share = max(scale * theta(state, hyper), _LEAST_PROBE * np.sqrt(size))
     return tf.where(
         state.iteration == 0,
         0.1 * (task.clip_max - task.clip_min),
-        scale * theta(state, hyper) * state.reach,
+        share * state.reach,
     )
 
 

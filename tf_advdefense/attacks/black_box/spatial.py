@@ -138,15 +138,19 @@ def _try(model_fn, state, hyper, task):
 def _parameters(state, hyper):
     """Each row's next shift to the left and up, as parts of a side, and angle."""
     grids = [np.float32(grid) for grid in _grids(hyper)]
-    turn = state.progress.forwards
+    turn = state.progress.forwards - 1
     if hyper.n_samples is None:
         table = np.stack(list(itertools.product(*grids)))
         # Rows that are done have come to its end.
-        return tf.unstack(tf.gather(table, tf.minimum(turn, len(table) - 1)), axis=1)
-    return [
-        tf.gather(grid, integer(state.key, [turn, number], (), len(grid)))
-        for number, grid in enumerate(grids)
-    ]
+        place = tf.clip_by_value(turn, 0, len(table) - 1)
+        chosen = tf.unstack(tf.gather(table, place), axis=1)
+    else:
+        chosen = [
+            tf.gather(grid, integer(state.key, [turn, number], (), len(grid)))
+            for number, grid in enumerate(grids)
+        ]
+    # First the image where it is: it belongs to every range of shifts and angles.
+    return [tf.where(turn < 0, 0.0, each) for each in chosen]
 
 
 def _grids(hyper):
@@ -159,7 +163,7 @@ def _grids(hyper):
 
 def _count(hyper):
     """How many transformations are tried."""
-    return hyper.n_samples or hyper.n_dxs * hyper.n_dys * hyper.n_angles
+    return 1 + (hyper.n_samples or hyper.n_dxs * hyper.n_dys * hyper.n_angles)
 
 
 def transform(

@@ -183,5 +183,5 @@ square = Attack(
     passes=passes,
     check=check,
     # On 128 images that hold out, 5000 queries are 22 minutes.
-    budget={"n_queries": 1000},
+    budget={"n_queries": 1000, "resc_schedule": True},
 )

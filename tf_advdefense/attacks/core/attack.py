@@ -64,7 +64,8 @@ class Attack:
       passes: `passes(hyper, image_shape, num_classes)`, the forward and the backward
         passes per image at most.
       init, advance, finish: see the module's docstring.
-      parts: `parts(hyper)`, the attacks of a sequence; its stages are None then.
+      parts: `parts(hyper, num_classes)`, the attacks of a sequence, which has no
+        stages.
       check: `check(hyper)` refuses values beyond what their kinds tell.
       eps_per_image: whether eps may be float `[batch]`, too.
       budget: the hyperparameters that commands run instead of the defaults.
@@ -81,7 +82,7 @@ class Attack:
     init: Callable | None = None
     advance: Callable | None = None
     finish: Callable | None = None
-    parts: "Callable[[Any], list[Attack]] | None" = None
+    parts: "Callable[..., list[Attack]] | None" = None
     check: Callable[[Any], None] = lambda hyper: None
     eps_per_image: bool = False
     budget: dict = dataclasses.field(default_factory=dict)

@@ -57,7 +57,8 @@ def run(
         )
     if attack.parts is not None:
         sequence = _sequence if eager else _traced_sequence
-        outcome = sequence(attack.parts(attack.hyper), rows, task, count, report)
+        parts = attack.parts(attack.hyper, num_classes(model_fn, x))
+        outcome = sequence(parts, rows, task, count, report)
     elif eager:
         outcome = _shrinking(attack, rows, task, count, report)
     else:

@@ -18,8 +18,33 @@ def check(attack: Any) -> None:
     """Raises ValueError, in one line, for a value that an attack cannot take."""
     for name, value in attack.hyper._asdict().items():
         check_kind(name, value, attack.defaults[name])
+    _check_ranges(attack)
     _check_ball(attack)
     attack.check(attack.hyper)
+
+
+# Of hyperparameters that would switch an attack off beyond them: the least value, and
+# whether it is allowed itself.
+_LEAST = {
+    "eps_iter": (0, False),
+    "learning_rate": (0, False),
+    "initial_const": (0, False),
+    "confidence": (0, True),
+    "decay_factor": (0, True),
+    "delta": (0, False),
+}
+
+
+def _check_ranges(attack):
+    for name, (least, allowed) in _LEAST.items():
+        value = getattr(attack.hyper, name, None)
+        if value is None or tf.is_tensor(value):
+            continue
+        if not np.all(np.isfinite(value)) or not np.all(
+            np.greater_equal(value, least) if allowed else np.greater(value, least)
+        ):
+            rule = f"at least {least}" if allowed else f"above {least}"
+            raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}.")
 
 
 def check_known(attack: Any, names: Iterable[str]) -> None:
@@ -34,8 +59,10 @@ def check_known(attack: Any, names: Iterable[str]) -> None:
 
 
 def check_kind(name: str, value: Any, default: Any) -> None:
-    """Values are of their default's kind; None stands for any but a text."""
-    if isinstance(default, str | bool):
+    """Values are of their default's kind; None is one where it is the default."""
+    if value is None:
+        fits = default is None
+    elif isinstance(default, str | bool):
         fits = isinstance(value, type(default))
     elif isinstance(default, int):
         fits = isinstance(value, numbers.Integral) and int(value) >= 1

@@ -103,8 +103,10 @@ def _classes(logits, y, hyper, task, loss):
     if task.targeted:
         return tf.argmax(logits, axis=1), y[:, None]
     count = min(hyper.n_target_classes, logits.shape[-1] - 1)
-    ranked = tf.math.top_k(logits, 1 + count).indices
-    return y, tf.cast(ranked[:, 1:], tf.int64)
+    # Not the first class, which of a random model need not be the label's.
+    own = tf.one_hot(y, logits.shape[-1], on_value=True, off_value=False)
+    others = tf.where(own, -math.inf, logits)
+    return y, tf.cast(tf.math.top_k(others, count).indices, tf.int64)
 
 
 @compiled
@@ -221,7 +223,9 @@ def _next_leg(state, hyper, task):
 def _climb(model_fn, state, hyper, task, loss):
     """The logits, the loss and its gradient at each row's point."""
     labels, targeted = state.label, task.targeted
-    loss_fn = losses.LOSSES.get(loss)
+    # A mean over passes is one of cross-entropies.
+    several = hyper.eot_iter > 1
+    loss_fn = losses.LOSSES.get(loss) if several else _loss_fn(loss, model_fn)
     if _is_towards_one(loss, task):
         order = tf.minimum(state.run, _runs(state, hyper) - 1)
         target = order // hyper.n_restarts
@@ -238,6 +242,10 @@ def _climb(model_fn, state, hyper, task, loss):
     logits, level, gradient = _mean(climb, hyper)
     # An overflowing model has NaN gradients: such entries stay where they are.
     return logits, level, tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+
+
+def _loss_fn(loss, model_fn):
+    return None if loss == "targeted_dlr" else losses.of(loss, model_fn)
 
 
 def _scores(logits, hyper):

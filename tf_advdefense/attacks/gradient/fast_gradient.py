@@ -1,4 +1,4 @@
-"""One step along the gradient: FGSM, CleverHans' function, and R+FGSM, which it lacks.
+"""One step along the gradient: FGSM, as CleverHans has it, and R+FGSM, which it lacks.
 
     adv = fgsm(model, images, labels, eps=8 / 255)
     adv = fgsm(model, images, targets, targeted=True, eps=2, norm=2)
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
+from tf_advdefense.attacks.core.ascent import cross_entropy_gradient
+from tf_advdefense.attacks.core.ascent import steepest
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import at_once
 from tf_advdefense.attacks.core.balls import radii
-from tf_advdefense.attacks.core.model_fn import stacked
 from tf_advdefense.attacks.core.state import column
 
 
@@ -71,18 +71,13 @@ def _r_fgsm(model_fn, x, y, keys, hyper, task):
 
 
 def _step(model_fn, start, y, eps, norm, task):
-    """CleverHans' step from `start`, of length eps `[batch]`."""
-    model_fn, y = stacked(model_fn, y)
-    return fast_gradient_method(
-        model_fn,
-        start,
-        column(eps, start),
-        norm,
-        clip_min=task.clip_min,
-        clip_max=task.clip_max,
-        y=y,
-        targeted=task.targeted,
-    )
+    """CleverHans' `fast_gradient_method` from `start`, of length eps `[batch]`.
+
+    Different from it: the steps of confident models (`core.ascent`).
+    """
+    gradient = cross_entropy_gradient(model_fn, start, y, task.targeted)
+    adv = start + steepest(gradient, column(eps, start), norm)
+    return tf.clip_by_value(adv, task.clip_min, task.clip_max)
 
 
 def _check_alpha(hyper):

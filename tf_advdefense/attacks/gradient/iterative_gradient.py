@@ -1,4 +1,4 @@
-"""BIM and MIM: small steps along the gradient's sign, CleverHans' functions.
+"""BIM and MIM: small steps along the gradient, as CleverHans has them, compiled.
 
     adv = bim(model, images, labels, eps=8 / 255, eps_iter=2 / 255)
     adv = mim([model, other], images, labels, eps=8 / 255, eps_iter=2 / 255)
@@ -13,24 +13,25 @@ from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
-from cleverhans.tf2.attacks.basic_iterative_method import basic_iterative_method
-from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.core.ascent import cross_entropy_gradient
+from tf_advdefense.attacks.core.ascent import scaled
+from tf_advdefense.attacks.core.ascent import steepest
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import at_once
+from tf_advdefense.attacks.core.balls import project
 from tf_advdefense.attacks.core.balls import radii
-from tf_advdefense.attacks.core.model_fn import stacked
 from tf_advdefense.attacks.core.state import column
 
 
 class BasicHyper(NamedTuple):
     """Basic iterative method, Kurakin et al. 2016 (arXiv:1607.02533), section 2.2.
 
-    Inside a tf.function its loop unrolls: use `pgd`, which without a random start gives
-    the same images. CleverHans has no defaults; these are those of `pgd`.
+    CleverHans has no defaults; these are those of `pgd`, which without a random start
+    gives the same images.
 
     Attributes:
       eps: the radius.
@@ -46,27 +47,16 @@ class BasicHyper(NamedTuple):
 
 
 def _bim(model_fn, x, y, keys, hyper, task):
-    model_fn, y = stacked(model_fn, y)
-    return basic_iterative_method(
-        model_fn,
-        x,
-        hyper.eps,
-        min(hyper.eps_iter, hyper.eps),
-        hyper.nb_iter,
-        hyper.norm,
-        clip_min=task.clip_min,
-        clip_max=task.clip_max,
-        y=y,
-        targeted=task.targeted,
-        sanity_checks=False,
-    )
+    # Without momentum MIM takes the steps of the gradient itself.
+    return _momentum_steps(model_fn, x, y, hyper, task, decay_factor=None)
 
 
 class MomentumHyper(NamedTuple):
     """Momentum iterative method, Dong et al. 2017 (arXiv:1710.06081), algorithm 1.
 
-    CleverHans divides each gradient by its mean, not its sum, of absolute values: the
-    same up to the scale of the momentum.
+    As in CleverHans each gradient is divided by its mean, not its sum, of absolute
+    values: the same up to the scale of the momentum. Different from it: no gradient is
+    so small that it does not count (there, means below 1e-12).
 
     Attributes:
       eps: the radius, one number or float `[batch]`.
@@ -84,22 +74,42 @@ class MomentumHyper(NamedTuple):
 
 
 def _mim(model_fn, x, y, keys, hyper, task):
-    model_fn, y = stacked(model_fn, y)
-    eps, eps_iter = (column(radii(size, x), x) for size in (hyper.eps, hyper.eps_iter))
-    return momentum_iterative_method(
-        model_fn,
-        x,
-        eps,
-        tf.minimum(eps_iter, eps),
-        hyper.nb_iter,
-        hyper.norm,
-        clip_min=task.clip_min,
-        clip_max=task.clip_max,
-        y=y,
-        targeted=task.targeted,
-        decay_factor=hyper.decay_factor,
-        sanity_checks=False,
-    )
+    return _momentum_steps(model_fn, x, y, hyper, task, hyper.decay_factor)
+
+
+def _momentum_steps(model_fn, x, y, hyper, task, decay_factor):
+    eps = radii(hyper.eps, x)
+    eps_iter = tf.minimum(radii(hyper.eps_iter, x), eps)
+    # Sizes and steps are tensors, so that a sweep over eps is traced once.
+    steps = tf.cast(hyper.nb_iter, tf.int32)
+    return _climb(model_fn, x, y, eps, eps_iter, steps, hyper.norm, task, decay_factor)
+
+
+@tf.function(autograph=False)
+def _climb(model_fn, x, y, eps, eps_iter, nb_iter, norm, task, decay_factor):
+    size, bounds = column(eps_iter, x), (task.clip_min, task.clip_max)
+
+    def step(i, adv, momentum):
+        gradient = cross_entropy_gradient(model_fn, adv, y, task.targeted)
+        if decay_factor is None:
+            momentum = gradient
+        else:
+            momentum = decay_factor * momentum + _in_units_of_its_mean(gradient)
+        adv = adv + steepest(momentum, size, norm)
+        if decay_factor is None:  # as CleverHans' PGD, which its BIM is
+            adv = tf.clip_by_value(adv, *bounds)
+        adv = x + project(adv - x, norm, eps)
+        return i + 1, tf.clip_by_value(adv, *bounds), momentum
+
+    start = (0, x, tf.zeros_like(x))
+    return tf.while_loop(lambda i, *_: i < nb_iter, step, start)[1]
+
+
+def _in_units_of_its_mean(gradient):
+    gradient = scaled(gradient)
+    axes = list(range(1, len(gradient.shape)))
+    mean = tf.reduce_mean(tf.abs(gradient), axes, keepdims=True)
+    return tf.math.divide_no_nan(gradient, mean)
 
 
 def _passes(hyper: Any, image_shape: Sequence[int], num_classes: int) -> Passes:

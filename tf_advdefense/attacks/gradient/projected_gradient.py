@@ -9,7 +9,8 @@ number or one per image, and eps_iter are in their units. The result is within e
 the images in `norm`, and within the bounds.
 
 In norms inf and 2 it is CleverHans' loop, step by step the same gradient,
-`optimize_linear` and `clip_eta`, compiled as a whole: CleverHans runs the arithmetic
+`optimize_linear` and `clip_eta` (but for tiny gradients, `core.ascent`),
+compiled as a whole: CleverHans runs the arithmetic
 between two gradients eagerly, unrolls its loop when traced, draws the random start from
 the global generator, and has neither norm 1 nor restarts. An image that a restart has
 fooled takes no part in the next ones, unless the model is random (`state.settled`).
@@ -18,21 +19,19 @@ fooled takes no part in the next ones, unless the model is random (`state.settle
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cleverhans.tf2.utils import optimize_linear
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
+from tf_advdefense.attacks.core.ascent import cross_entropy_gradient
+from tf_advdefense.attacks.core.ascent import steepest
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import project
 from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.balls import random_ball
-from tf_advdefense.attacks.core.gradient_check import compute_gradient
-from tf_advdefense.attacks.core.gradient_check import cross_entropy
 from tf_advdefense.attacks.core.model_fn import ModelFn
-from tf_advdefense.attacks.core.model_fn import stacked
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
 from tf_advdefense.attacks.core.state import column
@@ -175,7 +174,7 @@ def _steepest(model_fn, state, adv, hyper, task):
     size = column(state.eps_iter, adv)
     gradient = _gradient(model_fn, adv, state.label, hyper, task)
     if hyper.norm != 1:
-        return optimize_linear(gradient, size, hyper.norm)
+        return steepest(gradient, size, hyper.norm)
     gradient = drop_blocked(gradient, adv, task.clip_min, task.clip_max)
     # A percentage per image: of a single one CleverHans keeps an entry too many.
     percent = tf.fill(tf.shape(adv)[:1], hyper.grad_sparsity)
@@ -183,16 +182,15 @@ def _steepest(model_fn, state, adv, hyper, task):
 
 
 def _gradient(model_fn, adv, y, hyper, task):
-    if hyper.loss == "ce":  # CleverHans', which `check_inputs` has traced already
-        model_fn, y = stacked(model_fn, y)
-        return compute_gradient(model_fn, cross_entropy, adv, y, task.targeted)
+    if hyper.loss == "ce":
+        return cross_entropy_gradient(model_fn, adv, y, task.targeted)
     loss_fn = losses.LOSSES[hyper.loss]
     return losses.climb(model_fn, loss_fn, adv, y, task.targeted)[2]
 
 
 def _keep_best(model_fn, state, new, hyper, task):
     """The image that fools, else the one with the highest loss of all descents."""
-    loss_fn = losses.LOSSES[hyper.loss]
+    loss_fn = losses.of(hyper.loss, model_fn)
     logits, loss = losses.evaluate(model_fn, loss_fn, new.best, state.label)
     loss = -loss if task.targeted else loss
     fooled = losses.is_fooled(logits, state.label, task.targeted)

@@ -14,14 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.attacks.core.ascent import cross_entropy_gradient
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import at_once
 from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.balls import random_ball
-from tf_advdefense.attacks.core.gradient_check import compute_gradient
-from tf_advdefense.attacks.core.gradient_check import cross_entropy
-from tf_advdefense.attacks.core.model_fn import stacked
 from tf_advdefense.attacks.core.state import column
 
 
@@ -64,7 +62,6 @@ def _craft(model_fn, x, y, keys, hyper, task):
     # Sizes and steps are tensors, so that a sweep over eps is traced once.
     sizes = eps, tf.minimum(eps_iter, eps)
     steps = tf.cast(hyper.nb_iter, tf.int32)
-    model_fn, y = stacked(model_fn, y)
     options = task.targeted, bounds, hyper.clip_grad
     return _descend(model_fn, x, start, y, rank, *sizes, steps, *options)
 
@@ -103,7 +100,7 @@ def _descend(
     model_fn, x, start, y, rank, eps, eps_iter, nb_iter, targeted, bounds, clip_grad
 ):
     def step(i, adv):
-        grad = compute_gradient(model_fn, cross_entropy, adv, y, targeted)
+        grad = cross_entropy_gradient(model_fn, adv, y, targeted)
         if clip_grad:
             grad = drop_blocked(grad, adv, *bounds)
         adv = adv + eps_iter * sparse_direction(grad, rank)

@@ -166,6 +166,7 @@ ead = Attack(
     finish=finish,
     passes=functools.partial(constant_search.passes, forwards=2),
     check=check,
-    # 9 x 1000 take more than twice as long as cw's 5 x 1000.
-    budget={"max_iterations": 100, "abort_early": True},
+    # 9 x 1000 take more than twice as long as cw's 5 x 1000. The closest in L1 instead
+    # of in the elastic net has a mean L1 norm a third smaller, at the same cost.
+    budget={"max_iterations": 100, "abort_early": True, "decision_rule": "L1"},
 )
