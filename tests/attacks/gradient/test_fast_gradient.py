@@ -28,11 +28,12 @@ def batch():
 @pytest.mark.parametrize("norm", [np.inf, 1, 2])
 @directions
 def test_fgsm_is_cleverhans(model, batch, norm, targeted):
-    np.testing.assert_array_equal(
+    small_models.assert_cleverhans(
         fgsm(model, *batch, targeted, eps=0.1, norm=norm),
         small_models.by_cleverhans(
             fast_gradient_method, model, batch, 0.1, norm, targeted=targeted
         ),
+        norm,
     )
 
 

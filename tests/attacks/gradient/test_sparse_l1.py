@@ -63,7 +63,7 @@ def test_starts_inside_the_ball_and_centred(model, batch):
         images,
         np.zeros(64, int),
         eps=5.0,
-        eps_iter=0.0,
+        eps_iter=1e-6,
         rand_init=True,
         nb_iter=1,
     )
