@@ -87,7 +87,7 @@ def test_the_parts_are_the_originals(hyper, parts):
 
 
 def test_a_part_attacks_what_the_parts_before_it_left(model, images):
-    # Such logits leave the cross-entropy no gradient: the first part fools few.
+    # Such logits leave the cross-entropy itself no gradient.
     sure = lambda x: 1e4 * model(x)
     labels = classes(model, images)
     labels[0] = (labels[0] + 1) % 5  # wrong already
@@ -99,7 +99,7 @@ def test_a_part_attacks_what_the_parts_before_it_left(model, images):
         passes[robust] += alone["backwards"]
         robust = robust[alone["prediction"] == labels[robust]]
         left.append(len(robust))
-    assert left[0] > left[1] >= left[2] >= left[3] > 0
+    assert 32 > left[0] >= left[1] >= left[2] >= left[3] > 0
     kept = np.flatnonzero(whole["prediction"] == labels)
     np.testing.assert_array_equal(kept, robust)
     assert np.mean(whole["backwards"] == passes) >= 0.9

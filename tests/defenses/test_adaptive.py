@@ -73,7 +73,8 @@ def test_vanished_gradients_are_no_robustness(data, name):
         assert record["clean_correct"] == 40 and record["source"] == "a"
         accuracy[record["setting"]] = record["accuracy"]
     assert accuracy["white-box"] <= 0.1
-    assert accuracy["oblivious"] >= 0.5
+    # Who overlooks the temperature climbs the log odds, which do not vanish either.
+    assert accuracy["oblivious"] <= 0.1
     # The plain model at the same place: the scale changes no class.
     fields, _ = evaluation.under_attack(make_model(), chosen[0][1], data.test, 40)
     assert abs(fields["accuracy"] - accuracy["white-box"]) <= 0.05

@@ -142,8 +142,8 @@ def test_sets_that_fit():
     "name, sets, message",
     [
         ("none", {"a": config()}, "=none` uses no adversarial sets.*: adv_data=a"),
-        ("adversarial", {}, "=adversarial` needs adversarial sets.*split=train"),
-        ("ensemble", {}, "=ensemble` needs adversarial sets.*`make_set`"),
+        ("adversarial", {}, "=adversarial` needs adversarial sets.*split='train'"),
+        ("ensemble", {}, "=ensemble` needs adversarial sets.*`make_set\\("),
         ("adversarial", {"a": config(fingerprint="g")}, "'a' made from digits"),
         ("ensemble", {"a": config("vgg", shape=(8, 8, 3))}, r"\[8, 8, 3\] for \[4, 4,"),
         ("adversarial", {"a": config(split="test")}, "must not see test images.*'a'"),

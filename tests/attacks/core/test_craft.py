@@ -199,10 +199,11 @@ def test_estimate_is_batches_times_passes(model, data, monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
     seconds = time_passes(model, data[0], batch_size=16)
     assert seconds == (1.0, 2.0)
-    gradients = estimate(attack("cw"), data[0], 4, seconds, batch_size=16)
+    kind = {"image_shape": data[0].shape[1:], "num_classes": 4, "batch_size": 16}
+    gradients = estimate(attack("cw"), 40, seconds, **kind)
     assert gradients == 80 * 3 * 2.0
     queries = dataclasses.replace(attack("cw"), passes=lambda *_: (50, 20))
-    both = estimate(queries, data[0], 4, seconds, batch_size=16)
+    both = estimate(queries, 40, seconds, **kind)
     assert both == (20 * 2.0 + 30 * 1.0) * 3
 
 

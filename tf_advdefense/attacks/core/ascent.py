@@ -51,6 +51,11 @@ def cross_entropy_gradient(
     of the mean of their losses.
     """
     if len(model_fn.members) == 1:
-        return losses.climb(model_fn, losses.log_odds, x, y, targeted)[2]
+        return _log_odds_gradient(model_fn, x, y, targeted)
     every, labels = stacked(model_fn, y)
     return compute_gradient(every, cross_entropy, x, labels, targeted)
+
+
+@tf.function  # With autograph, as CleverHans' gradient: a model may use len(x).
+def _log_odds_gradient(model_fn, x, y, targeted):
+    return losses.climb(model_fn, losses.log_odds, x, y, targeted)[2]

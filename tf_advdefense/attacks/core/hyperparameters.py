@@ -17,7 +17,13 @@ from tf_advdefense.registry import nearest
 def check(attack: Any) -> None:
     """Raises ValueError, in one line, for a value that an attack cannot take."""
     for name, value in attack.hyper._asdict().items():
-        check_kind(name, value, attack.defaults[name])
+        default = attack.defaults[name]
+        check_kind(name, value, default)
+        if value is None and default is not None:
+            raise ValueError(
+                f"`{name}` must be a value like its default, {default!r}. "
+                f"Received: {name}=None."
+            )
     _check_ranges(attack)
     _check_ball(attack)
     attack.check(attack.hyper)
@@ -40,11 +46,17 @@ def _check_ranges(attack):
         value = getattr(attack.hyper, name, None)
         if value is None or tf.is_tensor(value):
             continue
+        if name == "eps_iter" and _is_zero(attack.eps):
+            continue  # it is reduced to eps anyway
         if not np.all(np.isfinite(value)) or not np.all(
             np.greater_equal(value, least) if allowed else np.greater(value, least)
         ):
             rule = f"at least {least}" if allowed else f"above {least}"
             raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}.")
+
+
+def _is_zero(eps):
+    return not tf.is_tensor(eps) and np.all(np.equal(eps, 0))
 
 
 def check_known(attack: Any, names: Iterable[str]) -> None:
@@ -59,10 +71,8 @@ def check_known(attack: Any, names: Iterable[str]) -> None:
 
 
 def check_kind(name: str, value: Any, default: Any) -> None:
-    """Values are of their default's kind; None is one where it is the default."""
-    if value is None:
-        fits = default is None
-    elif isinstance(default, str | bool):
+    """Values are of their default's kind; None stands for any but a text."""
+    if isinstance(default, str | bool):
         fits = isinstance(value, type(default))
     elif isinstance(default, int):
         fits = isinstance(value, numbers.Integral) and int(value) >= 1

@@ -127,13 +127,14 @@ def expectation(model: keras.Model) -> keras.Model:
     """The model with each random layer replaced by its mean over draws.
 
     Weights are shared. A random layer says so by an attribute `random`, and has a
-    method `expectation` from its inputs to that mean.
+    method `expectation` from its inputs to that mean; without it, it stays as it is.
     """
 
     def replace(layer):
         if isinstance(layer, keras.Model) and is_random(layer):
             return expectation(layer)
-        return _Expectation(layer) if getattr(layer, "random", False) else layer
+        random = getattr(layer, "random", False) and hasattr(layer, "expectation")
+        return _Expectation(layer) if random else layer
 
     return keras.models.clone_model(model, clone_function=replace)
 
