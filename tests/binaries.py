@@ -43,9 +43,19 @@ def run(binary, *flags):
         contextlib.redirect_stderr(err),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("default")  # Printed, as for a user.
+        _print_warnings()
         code = main.run(line, prefix="bin/")
     return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
+
+
+def _print_warnings():
+    """Warnings are filtered and printed as for a user, not as for tests."""
+    warnings.resetwarnings()
+    for ignored in (DeprecationWarning, PendingDeprecationWarning, ResourceWarning):
+        warnings.simplefilter("ignore", ignored)
+    warnings.showwarning = lambda message, category, filename, line, *_: print(
+        warnings.formatwarning(message, category, filename, line), file=sys.stderr
+    )
 
 
 def run_each(binary, command_lines):
