@@ -87,7 +87,7 @@ def test_the_smallest_radius_of_a_confident_model(norm, scale):
 
 
 @pytest.mark.parametrize("name", ["fgsm", "bim", "mim", "pgd", "r_fgsm", "sparse_l1"])
-def test_where_the_cross_entropy_is_flat_the_margin_is_climbed(name):
+def test_a_flat_cross_entropy_is_climbed_all_the_same(name):
     given = {"eps": 30.0} if name == "sparse_l1" else {"eps": 0.1}
     steep, flat = (
         make_attack(name, **given)(linear(scale), IMAGES, leads()[1])

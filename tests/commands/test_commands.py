@@ -15,12 +15,12 @@ from tf_advdefense.commands import flags
 from tf_advdefense.commands import main
 from tf_advdefense.commands import names
 from tf_advdefense.commands.errors import in_flags
-from tf_advdefense.commands.flags import eps_text
 from tf_advdefense.commands.loading import quietly
 from tf_advdefense.commands.progress import duration
 from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.run import CommandLine
 from tf_advdefense.defenses import transforms
+from tf_advdefense.evaluation.attack_facts import radius_text
 from tf_advdefense.evaluation.plan import CHEAP
 from tf_advdefense.models import MODELS
 
@@ -170,7 +170,7 @@ def test_what_is_no_value_is_named(parse, text):
     "eps, text", [(8 / 255, "8/255"), (0.3, "0.3"), (1.0, "1"), (0.031, "0.031")]
 )
 def test_radii_as_people_type_them(eps, text):
-    assert eps_text(eps) == text
+    assert radius_text(eps) == text
 
 
 @pytest.mark.parametrize(

@@ -105,14 +105,6 @@ def number(text: str) -> float:
         ) from None
 
 
-def eps_text(eps: float) -> str:
-    """A radius as people type it: 8/255 for whole grey levels, else 0.3."""
-    levels = 255 * eps
-    if eps < 1 and abs(levels - round(levels)) < 1e-6:
-        return f"{round(levels)}/255"
-    return f"{eps:g}"
-
-
 def share(text: str) -> float:
     """A number from 0 to 1."""
     value = number(text)

@@ -34,10 +34,12 @@ def default_eps(attack: Attack) -> float | None:
 
 
 def eps_text(attack: Attack) -> str | None:
-    """Its radius as people write it: 8/255 for whole grey levels, else 0.3."""
-    radius = attack.eps
-    if radius is None:
-        return None
+    """Its radius as people write it; None where it has none."""
+    return None if attack.eps is None else radius_text(attack.eps)
+
+
+def radius_text(radius: float) -> str:
+    """8/255 for whole grey levels, else 0.3."""
     levels = 255 * radius
     if radius < 1 and abs(levels - round(levels)) < 1e-6:
         return f"{round(levels)}/255"

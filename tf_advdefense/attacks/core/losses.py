@@ -51,8 +51,13 @@ def targeted_dlr(labels: tf.Tensor, logits: tf.Tensor, targets: tf.Tensor) -> tf
 
 
 def _largest_other(labels, logits):
+    return tf.reduce_max(_others(labels, logits), axis=1)
+
+
+def _others(labels, logits):
+    """The logits without the label's, which is the least number instead."""
     own = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
-    return tf.reduce_max(tf.where(own, logits.dtype.min, logits), axis=1)
+    return tf.where(own, logits.dtype.min, logits)
 
 
 def log_odds(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -63,9 +68,8 @@ def log_odds(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     often does, float32 has lost the label's part of the cross-entropy's gradient, and
     further on the rest; this one's stays.
     """
-    own = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
-    others = tf.where(own, logits.dtype.min, logits)
-    return tf.reduce_logsumexp(others, axis=1) - tf.gather(logits, labels, batch_dims=1)
+    others = tf.reduce_logsumexp(_others(labels, logits), axis=1)
+    return others - tf.gather(logits, labels, batch_dims=1)
 
 
 LOSSES = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
