@@ -1,5 +1,6 @@
 """Data sets: the three sources, the fixed splits, and every refusal."""
 
+import shutil
 import socket
 import time
 
@@ -10,6 +11,7 @@ import pytest
 import sklearn.datasets
 
 from tf_advdefense import datasets
+from tf_advdefense.datasets import pipeline
 from tf_advdefense.datasets import sources
 from tf_advdefense.datasets import splits
 
@@ -186,8 +188,21 @@ def test_unreadable_image(tmp_path):
 def test_folder_without_test_split(tmp_path):
     name = write_images(tmp_path)
     (tmp_path / "test").rename(tmp_path / "holdout")
-    with pytest.raises(ValueError, match="splits `train` and `test`.*holdout, train"):
+    with pytest.raises(ValueError, match="the split `test`.*holdout, train"):
         datasets.load(name)
+
+
+def test_folder_without_train_split_is_for_measuring_only(tmp_path):
+    whole = datasets.load(write_images(tmp_path))
+    shutil.rmtree(tmp_path / "train")
+    data = datasets.load(f"folder:{tmp_path}")
+    assert len(data.train) == len(data.validation) == 0
+    assert data.image_shape == whole.image_shape
+    assert sorted(data.test.labels) == sorted(whole.test.labels)
+    with pytest.raises(ValueError, match="`split` must hold images.*split=train"):
+        data.split("train")
+    with pytest.raises(ValueError, match="Training needs .* train images"):
+        pipeline.steps_per_epoch(data.train, 4)
 
 
 def test_missing_and_empty_folder(tmp_path):

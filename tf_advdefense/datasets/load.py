@@ -15,7 +15,8 @@ def load(
     """Decode a data set once into memory (CIFAR-10: 184 MB).
 
     The validation split is a tenth of train, chosen by the content's fingerprint and
-    nothing else; test stays test (`validation`, where a set of TFDS has no test).
+    nothing else; test stays test (`validation`, where a set of TFDS has no test). A set
+    without train has empty train and validation splits: models can be measured on it.
 
     Args:
       name: TFDS name, `folder:PATH` or `digits`.
@@ -31,17 +32,18 @@ def load(
       FileNotFoundError: not prepared and not downloadable, or no such folder.
     """
     builder = open_builder(name, data_dir)
-    train = _read(builder, "train", image_size)
     test = _read(builder, _test_split(builder, name), image_size)
+    has_train = "train" in builder.info.splits
+    train = _read(builder, "train", image_size) if has_train else test.take(0)
     class_names = tuple(builder.info.features["label"].names)
     return split_up(name, class_names, train, test, image_size)
 
 
 def _test_split(builder, name):
     available = [s for s in ("test", "validation") if s in builder.info.splits]
-    if "train" not in builder.info.splits or not available:
+    if not available:
         raise ValueError(
-            "A data set must have the splits `train` and `test`. "
+            "A data set must have the split `test`. "
             f"Received: dataset={name} with "
             f"{', '.join(builder.info.splits)}."
         )

@@ -24,6 +24,10 @@ _DRAW = 2**32  # Above all seeds: a stream apart from the augmentation's.
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Full batches in a pass over `split`; later epochs see what does not fill one."""
+    if not len(split):
+        raise ValueError(
+            "Training needs a data set with train images. Received: test images only."
+        )
     if len(split) < batch_size:
         raise ValueError(
             "`batch_size` must not exceed the number of training images. "

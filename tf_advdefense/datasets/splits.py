@@ -65,12 +65,18 @@ class Dataset:
         return augmentation.of(self.name, self.image_shape)
 
     def split(self, name: str) -> Split:
-        """`train`, `validation` or `test`."""
+        """`train`, `validation` or `test`, which must hold images."""
         if name not in ("train", "validation", "test"):
             raise ValueError(
                 f"`split` must be train, validation or test. Received: split={name}"
             )
-        return getattr(self, name)
+        split: Split = getattr(self, name)
+        if not len(split):
+            raise ValueError(
+                f"`split` must hold images. Received: split={name} of {self.name}, "
+                "which has test images only."
+            )
+        return split
 
 
 def split_up(
