@@ -16,12 +16,12 @@ ALLOWED = {
     "": set(),
     "models": {"registry", "images"},
     "datasets": {"registry", "images"},
-    "attacks": {"registry", "images"},
+    "attacks": {"registry", "images", "models"},
     "artifacts": {"registry", "images"},
-    "defenses": {"registry", "images", "attacks"},
+    "defenses": {"registry", "images", "attacks", "models"},
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),
-        *("defenses", "evaluation.diagnostics"),
+        *("defenses", "evaluation.classifiers"),
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),

@@ -48,6 +48,7 @@ class Model(TypedDict):
     validation_accuracy: float | None
     test_accuracy: float | None
     weights_sha256: str
+    adapted: list[str] | None  # what was done to a model from elsewhere
     role: str  # "target", "source" or "control"; see `targets.roles`
 
 
@@ -182,7 +183,7 @@ def stored(directory: Path, key: str) -> tuple[Record, PerExample] | None:
 
 def _in_todays_format(results: dict[str, Any]) -> Results:
     models = {
-        name: {"sources": None, **model}
+        name: {"sources": None, "adapted": None, **model}
         for name, model in results.get("models", {}).items()
     }
     records = [_record_today(record) for record in results.get("records", [])]

@@ -15,11 +15,11 @@ from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.adaptive import attacked_view
 from tf_advdefense.evaluation import diagnostics
-from tf_advdefense.evaluation.targets import ModelOrPath
+from tf_advdefense.evaluation.classifiers import ModelOrPath
+from tf_advdefense.evaluation.classifiers import classifier_of
+from tf_advdefense.evaluation.targets import adapted_sha256
 from tf_advdefense.evaluation.targets import check_trained_on
-from tf_advdefense.evaluation.targets import loaded
 from tf_advdefense.evaluation.targets import model_name
-from tf_advdefense.evaluation.targets import model_sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,28 +31,37 @@ class Source:
       architecture: as the run names it; of a model from elsewhere its name.
       sha256: of its weights and architecture.
       model: as an adaptive attacker attacks it; a list where it is several.
+      adapted: what was adapted of a model from elsewhere.
     """
 
     name: str
     architecture: str
     sha256: str
     model: keras.Model | list[keras.Model]
+    adapted: tuple[str, ...] = ()
 
 
 SourceLike: TypeAlias = Source | ModelOrPath | runs.Run | Sequence[runs.Run]
 
 
-def source_of(model: SourceLike, data: Dataset) -> Source:
+def source_of(
+    model: SourceLike,
+    data: Dataset,
+    *,
+    input_range: tuple[float, float] | None = None,
+    preprocess: str | None = None,
+) -> Source:
     """A source that can be attacked on `data`.
 
     Args:
       model: a finished run or a list of them, a `keras.Model` to logits, the path of a
         `.keras` file or SavedModel directory, or a `Source`, which is returned.
+      input_range, preprocess: what a model from elsewhere takes; see
+        `models.foreign.adapt`.
 
     Raises:
-      FileNotFoundError, ValueError: as `runs.load_model`.
-      ValueError: a run of another data set, or a model that cannot be measured on it;
-        see `diagnostics.check_classifier`.
+      FileNotFoundError, ValueError: as `classifiers.classifier_of`.
+      ValueError: a run of another data set.
     """
     if isinstance(model, Source):
         return model
@@ -60,7 +69,7 @@ def source_of(model: SourceLike, data: Dataset) -> Source:
         return _of_runs([model], data)
     if isinstance(model, (list, tuple)):
         return _of_runs(model, data)
-    return _of_model(model, data)
+    return _of_model(model, data, input_range, preprocess)
 
 
 def _of_runs(found: Sequence[runs.Run], data: Dataset) -> Source:
@@ -81,10 +90,21 @@ def _attacked(run: runs.Run, data: Dataset) -> keras.Model:
     return attacked_view("white-box", model, run.temperature)
 
 
-def _of_model(model: ModelOrPath, data: Dataset) -> Source:
+def _of_model(
+    model: ModelOrPath,
+    data: Dataset,
+    input_range: tuple[float, float] | None,
+    preprocess: str | None,
+) -> Source:
     """Of a model from elsewhere no temperature is known."""
-    classifier = loaded(model)
-    given = classifier is model
-    name = classifier.name if given else model_name(model)
-    diagnostics.check_classifier(classifier, data, name if given else str(model))
-    return Source(name, name, model_sha256(model), classifier)
+    given = isinstance(model, keras.Model)
+    name = model.name if isinstance(model, keras.Model) else model_name(model)
+    adapted = classifier_of(
+        model,
+        data,
+        name if given else str(model),
+        input_range=input_range,
+        preprocess=preprocess,
+    )
+    sha256 = adapted_sha256(model, adapted.notes)
+    return Source(name, name, sha256, adapted.model, adapted.notes)

@@ -7,23 +7,23 @@ roles({"resnet50": target.fields}, sources=["resnet50"])  # {"resnet50": "target
 
 from collections.abc import Collection
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import hashlib
 import os
 import pathlib
 import secrets
 from typing import Any
-from typing import TypeAlias
 
 import keras
 
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.transforms import transforms_of
-from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation import records
-
-ModelOrPath: TypeAlias = keras.Model | str | os.PathLike[str]
+from tf_advdefense.evaluation.classifiers import ModelOrPath
+from tf_advdefense.evaluation.classifiers import classifier_of
+from tf_advdefense.evaluation.classifiers import loaded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +54,6 @@ class Target:
         return loaded(self.model)
 
 
-def loaded(model: ModelOrPath) -> keras.Model:
-    """The model, or the one at a path; raises as `runs.load_model` does."""
-    return model if isinstance(model, keras.Model) else runs.load_model(model)
-
-
 def target_of_run(run: runs.Run, data: Dataset) -> Target:
     """A finished run as a target.
 
@@ -80,26 +75,48 @@ def target_of_run(run: runs.Run, data: Dataset) -> Target:
     )
 
 
-def target_of_model(name: str, model: ModelOrPath, data: Dataset) -> Target:
+def target_of_model(
+    name: str,
+    model: ModelOrPath,
+    data: Dataset,
+    *,
+    input_range: tuple[float, float] | None = None,
+    preprocess: str | None = None,
+) -> Target:
     """A model from elsewhere as a target, of which only its name is known.
 
+    Args:
+      input_range, preprocess: what it takes; see `models.foreign.adapt`.
+
     Raises:
-      FileNotFoundError, ValueError: as `runs.load_model`.
-      ValueError: it cannot be measured on `data`; see `diagnostics.check_classifier`.
+      FileNotFoundError, ValueError: as `classifiers.classifier_of`.
     """
-    classifier = loaded(model)
-    known = classifier is model
-    diagnostics.check_classifier(classifier, data, name if known else str(model))
+    given = name if isinstance(model, keras.Model) else str(model)
+    adapted = classifier_of(
+        model, data, given, input_range=input_range, preprocess=preprocess
+    )
     fields = {
         **dict.fromkeys(records.MODEL),
         "model": name,
         "defense": "none",
-        "num_params": classifier.count_params(),
+        "num_params": adapted.model.count_params(),
+        "adapted": list(adapted.notes),
     }
-    sha256 = model_sha256(model)
     return Target(
-        name, classifier, sha256, fields, masked=bool(transforms_of(classifier))
+        name,
+        adapted.model,
+        adapted_sha256(model, adapted.notes),
+        fields,
+        masked=bool(transforms_of(adapted.model)),
     )
+
+
+def adapted_sha256(model: ModelOrPath, notes: Sequence[str]) -> str:
+    """What identifies a model together with what was adapted of it."""
+    sha256 = model_sha256(model)
+    if not notes:
+        return sha256
+    return hashlib.sha256("\n".join([sha256, *notes]).encode()).hexdigest()
 
 
 def model_sha256(model: ModelOrPath) -> str:

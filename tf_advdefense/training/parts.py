@@ -10,7 +10,8 @@ import numpy as np
 
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
-from tf_advdefense.evaluation import diagnostics
+from tf_advdefense.evaluation.classifiers import classifier_of
+from tf_advdefense.models.input_range import UNIT
 from tf_advdefense.training.recipe import Recipe
 
 
@@ -40,14 +41,14 @@ def load_part(given: Any, data: Dataset, output_dir: str | pathlib.Path) -> Part
         none.
     """
     if isinstance(given, keras.Model):
-        diagnostics.check_classifier(given, data, given.name)
-        return Part(given.name, given.name, given, weights_digest(given))
+        model = classifier_of(given, data, given.name).model
+        return Part(given.name, given.name, model, weights_digest(given))
     path, run = pathlib.Path(given), None
     if not path.exists():
         run = runs.load_run(output_dir, given)
         path = run.model_path
-    model = runs.load_model(path)
-    diagnostics.check_classifier(model, data, str(given))
+    own = UNIT if run else None
+    model = classifier_of(path, data, str(given), input_range=own).model
     name, temperature = (run.name, run.temperature) if run else (_stem(path), None)
     return Part(str(given), name, model, runs.weights_sha256(path), temperature)
 

@@ -20,6 +20,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_advdefense.models import outputs
+from tf_advdefense.models.heads import logits_model
+from tf_advdefense.models.precision import in_float32
+
 _KEPT = "_tf_advdefense_{}"  # the entry of a model's `vars` that holds its `ModelFn`
 
 
@@ -49,8 +53,9 @@ class ModelFn:
         self.sound_shapes: set[tf.TensorShape] = set()
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        logits = outputs.one_output(self._function(images))
         # Models of any floating kind are attacked in float32.
-        return tf.cast(self._function(images), tf.float32)
+        return outputs.two_logits(tf.cast(logits, tf.float32))
 
     def as_one(self) -> "ModelFn":
         """The same function without its members: a joint model's own logits."""
@@ -102,18 +107,26 @@ def _kept(model, name, make):
 
 
 def _itself(model):
-    if isinstance(model, keras.Model):
-        return ModelFn(lambda images: model(images, training=False), model)
-    return ModelFn(model)
+    if not isinstance(model, keras.Model):
+        return ModelFn(model)
+    return ModelFn(_in_inference(logits_model(model)), model)
 
 
 def _attacked(model):
     if not is_random(model):
         return _itself(model)
-    view = expectation(model)
-    return ModelFn(
-        lambda images: view(images, training=False), model, is_expectation=True
-    )
+    view = expectation(logits_model(model))
+    return ModelFn(_in_inference(view), model, is_expectation=True)
+
+
+def _in_inference(model):
+    """A Keras model as a function, at inference and in float32."""
+
+    def function(images):
+        with in_float32(model):
+            return model(images, training=False)
+
+    return function
 
 
 def is_random(model: Any) -> bool:
