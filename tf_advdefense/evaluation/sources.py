@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import keras
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.adaptive import attacked_view
@@ -19,7 +20,6 @@ from tf_advdefense.evaluation.targets import ModelOrPath
 from tf_advdefense.evaluation.targets import check_trained_on
 from tf_advdefense.evaluation.targets import loaded
 from tf_advdefense.evaluation.targets import model_name
-from tf_advdefense.evaluation.targets import model_sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Source:
       architecture: as the run names it; of a model from elsewhere its name.
       sha256: of its weights and architecture.
       model: as an adaptive attacker attacks it; a list where it is several.
+      former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
     name: str
     architecture: str
     sha256: str
     model: keras.Model | list[keras.Model]
+    former_sha256: str | None = None
 
 
 SourceLike: TypeAlias = Source | ModelOrPath | runs.Run | Sequence[runs.Run]
@@ -70,13 +72,13 @@ def _of_runs(found: Sequence[runs.Run], data: Dataset) -> Source:
     return Source(
         "+".join(run.name for run in found),
         "+".join(run.config["request"]["model"] for run in found),
-        "+".join(runs.weights_sha256(run.model_path) for run in found),
+        "+".join(run.config["weights_sha256"] for run in found),
         models if len(models) > 1 else models[0],
     )
 
 
 def _attacked(run: runs.Run, data: Dataset) -> keras.Model:
-    model = runs.load_model(run.model_path)
+    model = run.load_model()
     diagnostics.check_classifier(model, data, str(run.model_path))
     return attacked_view("white-box", model, run.temperature)
 
@@ -87,4 +89,6 @@ def _of_model(model: ModelOrPath, data: Dataset) -> Source:
     given = classifier is model
     name = classifier.name if given else model_name(model)
     diagnostics.check_classifier(classifier, data, name if given else str(model))
-    return Source(name, name, model_sha256(model), classifier)
+    sha256 = identity.model_sha256(classifier)
+    former = None if given else identity.files_sha256(model)
+    return Source(name, name, sha256, classifier, former)

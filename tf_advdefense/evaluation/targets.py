@@ -8,15 +8,14 @@ roles({"resnet50": target.fields}, sources=["resnet50"])  # {"resnet50": "target
 from collections.abc import Collection
 from collections.abc import Mapping
 import dataclasses
-import hashlib
 import os
 import pathlib
-import secrets
 from typing import Any
 from typing import TypeAlias
 
 import keras
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.transforms import transforms_of
@@ -32,30 +31,38 @@ class Target:
 
     Attributes:
       name: unique in its comparison.
-      model: the model, or the path it is loaded from when it is needed.
+      model: the model, or the path or run it is loaded from when it is needed.
       sha256: of its weights and architecture.
       fields: its `records.Model`, but for its role and `weights_sha256`.
       command: the command line that made it; None for a model from elsewhere.
       temperature: that of its training; see `defenses.distillation`.
       masked: whether an attacker may overlook its defence: its oblivious accuracy is
         then measured beside the adaptive one.
+      former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
     name: str
-    model: ModelOrPath
+    model: ModelOrPath | runs.Run
     sha256: str
     fields: dict[str, Any]
     command: str | None = None
     temperature: float = 1.0
     masked: bool = False
+    former_sha256: str | None = None
+
+    def is_called(self, sha256: str) -> bool:
+        """Whether a recorded hash is of this model."""
+        return sha256 in (self.sha256, self.former_sha256)
 
     def load(self) -> keras.Model:
         """The model itself."""
         return loaded(self.model)
 
 
-def loaded(model: ModelOrPath) -> keras.Model:
-    """The model, or the one at a path; raises as `runs.load_model` does."""
+def loaded(model: ModelOrPath | runs.Run) -> keras.Model:
+    """The model, or the one at a path or of a run; raises as `runs.load_model` does."""
+    if isinstance(model, runs.Run):
+        return model.load_model()
     return model if isinstance(model, keras.Model) else runs.load_model(model)
 
 
@@ -71,12 +78,13 @@ def target_of_run(run: runs.Run, data: Dataset) -> Target:
     fields |= {"adv_data": list(request["adv_data"]), "defense": run.defense}
     return Target(
         run.name,
-        run.model_path,
+        run,
         run.config["weights_sha256"],
         fields,
         run.config["command"],
         run.temperature,
         masked=run.temperature != 1 or "transforms" in request,
+        former_sha256=identity.files_sha256(run.model_path),
     )
 
 
@@ -96,29 +104,14 @@ def target_of_model(name: str, model: ModelOrPath, data: Dataset) -> Target:
         "defense": "none",
         "num_params": classifier.count_params(),
     }
-    sha256 = model_sha256(model)
     return Target(
-        name, classifier, sha256, fields, masked=bool(transforms_of(classifier))
+        name,
+        classifier,
+        identity.model_sha256(classifier),
+        fields,
+        masked=bool(transforms_of(classifier)),
+        former_sha256=None if known else identity.files_sha256(model),
     )
-
-
-def model_sha256(model: ModelOrPath) -> str:
-    """What identifies a model: the SHA-256 of its files, or of a model in memory.
-
-    Of a model in memory its architecture and weights enter. Where Keras cannot write
-    the architecture down, equal weights may be of unequal models: such a model gets
-    another value each time, so that nothing that was measured is taken for its own.
-    """
-    if not isinstance(model, keras.Model):
-        return runs.weights_sha256(model)
-    try:
-        architecture = model.to_json()
-    except Exception:  # whatever a layer without `get_config` raises
-        architecture = secrets.token_hex()
-    digest = hashlib.sha256(architecture.encode())
-    for weights in model.get_weights():
-        digest.update(weights.tobytes())
-    return digest.hexdigest()
 
 
 def check_trained_on(run: runs.Run, data: Dataset) -> None:

@@ -1,13 +1,12 @@
 """Models that a training needs beside the trained one: a teacher, or sources."""
 
-import hashlib
 import pathlib
 from typing import Any
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import diagnostics
@@ -21,8 +20,9 @@ class Part(NamedTuple):
       given: the text it was given by, or its name.
       name: of its run or file.
       model: `keras.Model` to logits.
-      weights_sha256: of its file, or of the weights of a model in memory.
+      weights_sha256: of its weights and architecture.
       temperature: at which its run was trained; None: it has no run.
+      former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
     given: str
@@ -30,6 +30,7 @@ class Part(NamedTuple):
     model: keras.Model
     weights_sha256: str
     temperature: float | None = None
+    former_sha256: str | None = None
 
 
 def load_part(given: Any, data: Dataset, output_dir: str | pathlib.Path) -> Part:
@@ -41,24 +42,26 @@ def load_part(given: Any, data: Dataset, output_dir: str | pathlib.Path) -> Part
     """
     if isinstance(given, keras.Model):
         diagnostics.check_classifier(given, data, given.name)
-        return Part(given.name, given.name, given, weights_digest(given))
-    path, run = pathlib.Path(given), None
+        return Part(given.name, given.name, given, identity.model_sha256(given))
+    path = pathlib.Path(given)
     if not path.exists():
-        run = runs.load_run(output_dir, given)
-        path = run.model_path
+        return _of_run(runs.load_run(output_dir, given), given, data)
     model = runs.load_model(path)
     diagnostics.check_classifier(model, data, str(given))
-    name, temperature = (run.name, run.temperature) if run else (_stem(path), None)
-    return Part(str(given), name, model, runs.weights_sha256(path), temperature)
+    return Part(
+        str(given),
+        _stem(path),
+        model,
+        identity.model_sha256(model),
+        former_sha256=identity.files_sha256(path),
+    )
 
 
-def weights_digest(model: keras.Model) -> str:
-    """The SHA-256 of a model's weights, their shapes and order."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(f"{weight.shape} {weight.dtype}".encode())
-        digest.update(np.ascontiguousarray(weight))
-    return digest.hexdigest()
+def _of_run(run, given, data):
+    model = run.load_model()
+    diagnostics.check_classifier(model, data, str(given))
+    digest = run.config["weights_sha256"]
+    return Part(str(given), run.name, model, digest, run.temperature)
 
 
 def load_parts(
@@ -97,6 +100,15 @@ def request_of(parts: dict[str, list[Part]]) -> dict[str, Any]:
     }
     (teacher,) = digests.pop("teacher", {"": None}).values()
     return {"teacher": teacher, **digests}
+
+
+def in_todays_hashes(
+    parts: dict[str, list[Part]], request: dict[str, Any]
+) -> dict[str, Any]:
+    """A former run's request, with the hashes by which the parts are called today."""
+    every = [part for those in parts.values() for part in those]
+    names = {p.former_sha256: p.weights_sha256 for p in every if p.former_sha256}
+    return identity.renamed(request, names)
 
 
 def source_names(parts: dict[str, list[Part]]) -> list[str]:
