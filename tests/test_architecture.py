@@ -17,11 +17,11 @@ ALLOWED = {
     "models": {"registry", "images"},
     "datasets": {"registry", "images"},
     "attacks": {"registry", "images", "models"},
-    "artifacts": {"registry", "images"},
+    "artifacts": {"registry", "images", "models.outputs"},
     "defenses": {"registry", "images", "attacks", "models"},
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),
-        *("defenses", "evaluation.classifiers"),
+        *("defenses", "evaluation.classifiers", "evaluation.diagnostics"),
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.evaluation import records as results_format
@@ -245,8 +246,7 @@ def test_a_name_cannot_leave_its_directory(tmp_path, name):
 def finished_run(output_dir, name, model):
     directory = runs.run_directory(output_dir, name)
     files.claim(directory, {"model": name})
-    digest = runs.save_model(directory, model)
-    files.finish(directory, {"weights_sha256": digest})
+    files.finish(directory, runs.save_model(directory, model))
     return directory
 
 
@@ -256,9 +256,10 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path):
     run = runs.load_run(tmp_path, "linear")
     assert (run.name, run.directory) == ("linear", directory)
     assert run.model_path == tmp_path / "runs" / "linear" / "model.keras"
-    assert run.config["weights_sha256"] == runs.weights_sha256(run.model_path)
+    assert run.config["weights_sha256"] == identity.model_sha256(model)
+    assert run.config["model_file_sha256"] == files.sha256(run.model_path)
     images = np.random.default_rng(0).random((5, 4, 4, 1), np.float32)
-    loaded = runs.load_model(run.model_path)
+    loaded = run.load_model()
     np.testing.assert_array_equal(loaded.predict(images), model.predict(images))
     assert names(directory) == ["config.json", "model.keras", "request.json"]
 
@@ -336,11 +337,11 @@ def test_code_that_is_not_at_hand(tmp_path):
 def test_the_digest_of_a_directory_sees_names_and_contents(tmp_path):
     (tmp_path / "variables").mkdir()
     (tmp_path / "variables" / "a").write_bytes(b"1")
-    digests = [runs.weights_sha256(tmp_path), runs.weights_sha256(tmp_path)]
+    digests = [identity.files_sha256(tmp_path), identity.files_sha256(tmp_path)]
     (tmp_path / "variables" / "a").rename(tmp_path / "variables" / "b")
-    digests.append(runs.weights_sha256(tmp_path))
+    digests.append(identity.files_sha256(tmp_path))
     (tmp_path / "variables" / "b").write_bytes(b"2")
-    digests.append(runs.weights_sha256(tmp_path))
+    digests.append(identity.files_sha256(tmp_path))
     assert digests[0] == digests[1] and len(set(digests)) == 3
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 
@@ -151,10 +152,10 @@ def test_an_empty_directory_is_filled(tmp_path):
 
 def test_a_failed_export_leaves_the_former_one(tmp_path):
     saved_model.export_saved_model(small_model(), tmp_path / "m")
-    before = runs.weights_sha256(tmp_path / "m")
+    before = identity.files_sha256(tmp_path / "m")
     with pytest.raises(TypeError):
         saved_model.export_saved_model(small_model(), tmp_path / "m", {"a": object()})
-    assert runs.weights_sha256(tmp_path / "m") == before
+    assert identity.files_sha256(tmp_path / "m") == before
     assert os.listdir(tmp_path) == ["m"]
 
 

@@ -10,6 +10,8 @@ import tensorflow_datasets as tfds
 
 from tf_advdefense import datasets
 from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.evaluation import evaluate as evaluation
 from tf_advdefense.evaluation import records as results
@@ -88,8 +90,8 @@ def test_a_run_describes_itself(path, digits):
     assert config["test_examples"] == 359
     assert config["command"].startswith("bin/train --dataset=digits")
     assert set(config["versions"]) >= {"tensorflow", "keras", "cleverhans", "python"}
-    model_path = path.outputs / "runs" / "small_resnet" / "model.keras"
-    assert config["weights_sha256"] == runs.weights_sha256(model_path)
+    model = runs.load_run(path.outputs, "small_resnet").load_model()
+    assert config["weights_sha256"] == identity.model_sha256(model)
 
 
 def test_the_stated_accuracy_is_the_models(path, digits):
@@ -120,7 +122,7 @@ def test_defended_runs_name_their_sets(path):
         name = f"{source}-fgsm-eps0.1-train"
         config = path.outputs / "adv" / name / "config.json"
         assert request["defense"] == defense
-        assert request["adv_data"] == {name: runs.weights_sha256(config)}
+        assert request["adv_data"] == {name: files.sha256(config)}
         assert request["adv_fraction"] == 0.5
 
 
@@ -229,7 +231,9 @@ def test_a_keras_file_from_elsewhere_is_a_source(path):
         path.outputs, "elsewhere-fgsm-eps0.1-train"
     ).config["request"]
     assert request["source"] == request["source_model"] == "elsewhere"
-    assert request["source_sha256"] == runs.weights_sha256(path.elsewhere)
+    assert request["source_sha256"] == identity.model_sha256(
+        runs.load_model(path.elsewhere)
+    )
 
 
 def test_targeted_sets_move_towards_their_class(path, digits):

@@ -2,11 +2,12 @@
 
     from tf_advdefense.artifacts import adversarial_sets, runs
     run = runs.load_run("outputs", "resnet50")
-    model = runs.load_model(run.model_path)
+    model = run.load_model()
     adv = adversarial_sets.load_set("outputs", "resnet50-cw-test")
 
 `files`               files and directories that are either whole or absent
 `runs`                `outputs/runs/NAME`: a trained model and everything that made it
+`identity`            which model it is: the hash of its architecture and weights
 `saved_model`         the model as a SavedModel, with its evaluation beside it
 `adversarial_sets`    `outputs/adv/NAME`: crafted images as a TFDS data set directory
 `adversarial_shards`  how one is written, to be resumed at any time

@@ -1,7 +1,7 @@
 """Runs: `outputs/runs/NAME`, a trained model and everything that made it.
 
     run = load_run("outputs", "resnet50")
-    model = load_model(run.model_path)       # images in [0, 1] -> logits
+    model = run.load_model()                 # images in [0, 1] -> logits
 
 A run directory holds `request.json` and `config.json` (see `files`), `model.keras`,
 `history.csv`, `checkpoints/`, `logs/` and, where exported, `saved_model/`. Models
@@ -9,7 +9,6 @@ load with `safe_mode=True`: no code that lies in a file is run.
 """
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import os
 import pathlib
@@ -22,6 +21,7 @@ import keras
 
 from tf_advdefense import __version__
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import identity
 
 _PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow_datasets", "numpy")
 _OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that directory."
@@ -38,6 +38,18 @@ class Run:
     @property
     def model_path(self) -> pathlib.Path:
         return self.directory / "model.keras"
+
+    def load_model(self) -> keras.Model:
+        """Its model, images in [0, 1] to logits.
+
+        Raises:
+            ValueError: `model.keras` is not the model that its training ended with.
+        """
+        model = load_model(self.model_path)
+        # The very file needs no more: not every layer describes itself alike twice.
+        if files.sha256(self.model_path) != self.config.get("model_file_sha256"):
+            identity.check(model, self.config["weights_sha256"], self.model_path)
+        return model
 
     @property
     def temperature(self) -> float:
@@ -77,12 +89,20 @@ def load_run(output_dir: files.Path, name: str) -> Run:
 # === Models ===
 
 
-def save_model(directory: files.Path, model: keras.Model) -> str:
-    """Writes `directory/model.keras`; returns its SHA-256."""
+def save_model(directory: files.Path, model: keras.Model) -> dict[str, str]:
+    """Writes `directory/model.keras`; returns what a run's config says of it.
+
+    Returns:
+        {"weights_sha256": of its architecture and weights (see `identity`),
+        "model_file_sha256": of the file}.
+    """
     path = pathlib.Path(directory) / "model.keras"
     with files.replacing(path) as temporary:
         model.save(temporary)
-    return files.sha256(path)
+    return {
+        "weights_sha256": identity.model_sha256(model),
+        "model_file_sha256": files.sha256(path),
+    }
 
 
 def load_model(path: files.Path) -> keras.Model:
@@ -111,21 +131,6 @@ def load_model(path: files.Path) -> keras.Model:
             f"{path}. Save it with model.save('NAME.keras')."
         )
     return _load_keras(path)
-
-
-def weights_sha256(path: files.Path) -> str:
-    """Returns the SHA-256 of a model: a file's, or that of all files of a directory.
-
-    Of a directory every file's relative path and SHA-256 enter, in sorted order.
-    """
-    path = pathlib.Path(path)
-    if path.is_file():
-        return files.sha256(path)
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        line = f"{file.relative_to(path).as_posix()} {files.sha256(file)}\n"
-        digest.update(line.encode())
-    return digest.hexdigest()
 
 
 def _load_keras(path: pathlib.Path) -> keras.Model:

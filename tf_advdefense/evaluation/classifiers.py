@@ -12,6 +12,7 @@ import warnings
 
 import keras
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.transforms import transforms_of
@@ -23,9 +24,18 @@ from tf_advdefense.models.input_range import UNIT
 ModelOrPath: TypeAlias = keras.Model | str | os.PathLike[str]
 
 
-def loaded(model: ModelOrPath) -> keras.Model:
-    """The model, or the one at a path; raises as `runs.load_model` does."""
+def loaded(model: ModelOrPath | runs.Run) -> keras.Model:
+    """The model, or the one at a path or of a run; raises as `runs.load_model` does."""
+    if isinstance(model, runs.Run):
+        return model.load_model()
     return model if isinstance(model, keras.Model) else runs.load_model(model)
+
+
+def former_sha256(model: ModelOrPath, adapted: Adapted) -> str | None:
+    """What former versions, which adapted nothing, called it by; see `identity`."""
+    if isinstance(model, keras.Model) or adapted.notes:
+        return None
+    return identity.files_sha256(model)
 
 
 def classifier_of(

@@ -34,12 +34,14 @@ from tf_advdefense.evaluation.example_grids import example_grids
 from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.measurements import Progress
 from tf_advdefense.evaluation.plan import plan
+from tf_advdefense.evaluation.stale_sets import stale_sets
 from tf_advdefense.evaluation.targets import ModelOrPath
 from tf_advdefense.evaluation.targets import Target
 from tf_advdefense.evaluation.targets import roles
 from tf_advdefense.evaluation.targets import target_of_model
 from tf_advdefense.evaluation.targets import target_of_run
 from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import summary
 
 Compared: TypeAlias = ModelOrPath | runs.Run | Target
 Chosen = str | Attack | tuple[str | None, Attack]
@@ -81,7 +83,8 @@ def compare(
       data: the data set, of whose test images all numbers are.
       attacks: names, attacks, or pairs of a radius as it is to be written ("8/255";
         None without one) and an attack; each is run white-box on every model.
-      sets: finished adversarial sets of test images.
+      sets: finished adversarial sets of test images. Those whose source has been
+        trained again are left out, and named.
       output_dir: holds the stored measurements, in `measurements`.
       report_dir: where the report goes; OUTPUT_DIR/report by default.
       num_examples: first test images for white-box attacks.
@@ -100,6 +103,10 @@ def compare(
     """
     targets = _targets(models, data)
     _check_sets(sets, data)
+    stale = stale_sets(sets, targets, output_dir)
+    sets = [each for each in sets if each.name not in stale]
+    if stale:
+        say(summary.left_out(stale))
     measurements = plan(
         targets,
         sets,
@@ -115,6 +122,7 @@ def compare(
     per_example = {name: array for _, part in taken for name, array in part.items()}
     results = _results([record for record, _ in taken], targets, sets, data)
     results["dataset"]["note"] = note
+    results["stale_sets"] = stale
     results["commands"] += [command] if command else []
     results["flags"] = diagnostics.red_flags(results, per_example)
     directory = pathlib.Path(report_dir or pathlib.Path(output_dir, "report"))

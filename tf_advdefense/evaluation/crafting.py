@@ -15,6 +15,7 @@ import numpy as np
 
 from tf_advdefense.artifacts import adversarial_shards as shards
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.attacks.core.attack import Attack
@@ -76,7 +77,7 @@ class Crafting:
             self.request,
             overwrite=overwrite,
             resume=resume,
-            convert=without_kind,
+            convert=self._in_todays_terms,
         )
         if state == "finished":
             say(f"{self.directory} is finished: nothing to do.")
@@ -98,6 +99,12 @@ class Crafting:
         }
         say(self._outcome(self._finish(cost, command)))
         return True
+
+    def _in_todays_terms(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A request that a former version wrote of such a set."""
+        former = self.source.former_sha256
+        names = {former: self.source.sha256} if former else {}
+        return identity.renamed(without_kind(request), names)
 
     # === Shards ===
 

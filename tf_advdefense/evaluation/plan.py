@@ -68,7 +68,7 @@ def _covers(config: dict[str, Any], target: Target, attack: Attack, count: int) 
     """Whether a set is the very white-box attack, on as many images or more."""
     request = config["request"]
     return (
-        request["source_sha256"] == target.sha256
+        target.is_called(request["source_sha256"])
         and request["attack"] == attack.name
         and request["params"] == attack_facts.json_hyper(attack)
         and request["labels"] == "true"
@@ -89,7 +89,7 @@ def _clean(target: Target, data: Dataset) -> Measurement:
 def _on_set(target: Target, adv_set: AdversarialSet) -> Measurement:
     config = adv_set.config
     request = config["request"]
-    own = request["source_sha256"] == target.sha256
+    own = target.is_called(request["source_sha256"])
     known = {key: request[key] for key in ("attack", "norm", "goal", "access")}
     # A targeted attack is another attack: it gets a column of its own.
     params = {

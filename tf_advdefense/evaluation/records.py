@@ -107,6 +107,8 @@ class Results(TypedDict, total=False):
     versions: dict[str, str]
     commands: list[str]  # that made the runs, the sets and the results
     flags: list[Flag]
+    # Sets left out, each with its source, which has been trained again since.
+    stale_sets: dict[str, str]
 
 
 MODEL = tuple(Model.__annotations__)

@@ -11,13 +11,14 @@ from typing import TypeAlias
 
 import keras
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.adaptive import attacked_view
 from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation.classifiers import ModelOrPath
 from tf_advdefense.evaluation.classifiers import classifier_of
-from tf_advdefense.evaluation.targets import adapted_sha256
+from tf_advdefense.evaluation.classifiers import former_sha256
 from tf_advdefense.evaluation.targets import check_trained_on
 from tf_advdefense.evaluation.targets import model_name
 
@@ -32,6 +33,7 @@ class Source:
       sha256: of its weights and architecture.
       model: as an adaptive attacker attacks it; a list where it is several.
       adapted: what was adapted of a model from elsewhere.
+      former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Source:
     sha256: str
     model: keras.Model | list[keras.Model]
     adapted: tuple[str, ...] = ()
+    former_sha256: str | None = None
 
 
 SourceLike: TypeAlias = Source | ModelOrPath | runs.Run | Sequence[runs.Run]
@@ -79,13 +82,13 @@ def _of_runs(found: Sequence[runs.Run], data: Dataset) -> Source:
     return Source(
         "+".join(run.name for run in found),
         "+".join(run.config["request"]["model"] for run in found),
-        "+".join(runs.weights_sha256(run.model_path) for run in found),
+        "+".join(run.config["weights_sha256"] for run in found),
         models if len(models) > 1 else models[0],
     )
 
 
 def _attacked(run: runs.Run, data: Dataset) -> keras.Model:
-    model = runs.load_model(run.model_path)
+    model = run.load_model()
     diagnostics.check_classifier(model, data, str(run.model_path))
     return attacked_view("white-box", model, run.temperature)
 
@@ -106,5 +109,11 @@ def _of_model(
         input_range=input_range,
         preprocess=preprocess,
     )
-    sha256 = adapted_sha256(model, adapted.notes)
-    return Source(name, name, sha256, adapted.model, adapted.notes)
+    return Source(
+        name,
+        name,
+        identity.model_sha256(adapted.model),
+        adapted.model,
+        adapted.notes,
+        former_sha256(model, adapted),
+    )

@@ -7,22 +7,21 @@ roles({"resnet50": target.fields}, sources=["resnet50"])  # {"resnet50": "target
 
 from collections.abc import Collection
 from collections.abc import Mapping
-from collections.abc import Sequence
 import dataclasses
-import hashlib
 import os
 import pathlib
-import secrets
 from typing import Any
 
 import keras
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.defenses.transforms import transforms_of
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.classifiers import ModelOrPath
 from tf_advdefense.evaluation.classifiers import classifier_of
+from tf_advdefense.evaluation.classifiers import former_sha256
 from tf_advdefense.evaluation.classifiers import loaded
 
 
@@ -32,22 +31,28 @@ class Target:
 
     Attributes:
       name: unique in its comparison.
-      model: the model, or the path it is loaded from when it is needed.
+      model: the model, or the path or run it is loaded from when it is needed.
       sha256: of its weights and architecture.
       fields: its `records.Model`, but for its role and `weights_sha256`.
       command: the command line that made it; None for a model from elsewhere.
       temperature: that of its training; see `defenses.distillation`.
       masked: whether an attacker may overlook its defence: its oblivious accuracy is
         then measured beside the adaptive one.
+      former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
     name: str
-    model: ModelOrPath
+    model: ModelOrPath | runs.Run
     sha256: str
     fields: dict[str, Any]
     command: str | None = None
     temperature: float = 1.0
     masked: bool = False
+    former_sha256: str | None = None
+
+    def is_called(self, sha256: str) -> bool:
+        """Whether a recorded hash is of this model."""
+        return sha256 in (self.sha256, self.former_sha256)
 
     def load(self) -> keras.Model:
         """The model itself."""
@@ -66,12 +71,13 @@ def target_of_run(run: runs.Run, data: Dataset) -> Target:
     fields |= {"adv_data": list(request["adv_data"]), "defense": run.defense}
     return Target(
         run.name,
-        run.model_path,
+        run,
         run.config["weights_sha256"],
         fields,
         run.config["command"],
         run.temperature,
         masked=run.temperature != 1 or "transforms" in request,
+        former_sha256=identity.files_sha256(run.model_path),
     )
 
 
@@ -105,37 +111,11 @@ def target_of_model(
     return Target(
         name,
         adapted.model,
-        adapted_sha256(model, adapted.notes),
+        identity.model_sha256(adapted.model),
         fields,
         masked=bool(transforms_of(adapted.model)),
+        former_sha256=former_sha256(model, adapted),
     )
-
-
-def adapted_sha256(model: ModelOrPath, notes: Sequence[str]) -> str:
-    """What identifies a model together with what was adapted of it."""
-    sha256 = model_sha256(model)
-    if not notes:
-        return sha256
-    return hashlib.sha256("\n".join([sha256, *notes]).encode()).hexdigest()
-
-
-def model_sha256(model: ModelOrPath) -> str:
-    """What identifies a model: the SHA-256 of its files, or of a model in memory.
-
-    Of a model in memory its architecture and weights enter. Where Keras cannot write
-    the architecture down, equal weights may be of unequal models: such a model gets
-    another value each time, so that nothing that was measured is taken for its own.
-    """
-    if not isinstance(model, keras.Model):
-        return runs.weights_sha256(model)
-    try:
-        architecture = model.to_json()
-    except Exception:  # whatever a layer without `get_config` raises
-        architecture = secrets.token_hex()
-    digest = hashlib.sha256(architecture.encode())
-    for weights in model.get_weights():
-        digest.update(weights.tobytes())
-    return digest.hexdigest()
 
 
 def check_trained_on(run: runs.Run, data: Dataset) -> None:

@@ -6,6 +6,8 @@ Sentences whose models or attacks are absent are left out. `gains` says what it 
 to gain.
 """
 
+from collections.abc import Mapping
+
 from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import formats
@@ -34,7 +36,19 @@ def sentences(results: Results, per_example: PerExample) -> list[str]:
             gains.told_gains(results, per_example, transfer),
             gains.told_control(results, per_example, transfer),
         ]
+    spoken.append(left_out(results.get("stale_sets", {})))
     return [sentence for sentence in spoken if sentence]
+
+
+def left_out(stale: Mapping[str, str]) -> str:
+    """Of the sets that are stale (see `Results`) one sentence; empty without any."""
+    if not stale:
+        return ""
+    listed = [f"{code(name)} (of {code(source)})" for name, source in stale.items()]
+    return (
+        f"Left out: {formats.listing(listed)}, crafted before the source was trained "
+        "again. Craft anew what is to be compared."
+    )
 
 
 def _main_transfer(results, found):

@@ -1,17 +1,17 @@
 """Models that a training needs beside the trained one: a teacher, or sources."""
 
-import hashlib
 import pathlib
 from typing import Any
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.classifiers import classifier_of
-from tf_advdefense.models.input_range import UNIT
+from tf_advdefense.evaluation.classifiers import former_sha256
+from tf_advdefense.evaluation.diagnostics import check_classifier
 from tf_advdefense.training.recipe import Recipe
 
 
@@ -22,8 +22,9 @@ class Part(NamedTuple):
       given: the text it was given by, or its name.
       name: of its run or file.
       model: `keras.Model` to logits.
-      weights_sha256: of its file, or of the weights of a model in memory.
+      weights_sha256: of its weights and architecture.
       temperature: at which its run was trained; None: it has no run.
+      former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
     given: str
@@ -31,6 +32,7 @@ class Part(NamedTuple):
     model: keras.Model
     weights_sha256: str
     temperature: float | None = None
+    former_sha256: str | None = None
 
 
 def load_part(given: Any, data: Dataset, output_dir: str | pathlib.Path) -> Part:
@@ -42,24 +44,25 @@ def load_part(given: Any, data: Dataset, output_dir: str | pathlib.Path) -> Part
     """
     if isinstance(given, keras.Model):
         model = classifier_of(given, data, given.name).model
-        return Part(given.name, given.name, model, weights_digest(given))
-    path, run = pathlib.Path(given), None
+        return Part(given.name, given.name, model, identity.model_sha256(model))
+    path = pathlib.Path(given)
     if not path.exists():
-        run = runs.load_run(output_dir, given)
-        path = run.model_path
-    own = UNIT if run else None
-    model = classifier_of(path, data, str(given), input_range=own).model
-    name, temperature = (run.name, run.temperature) if run else (_stem(path), None)
-    return Part(str(given), name, model, runs.weights_sha256(path), temperature)
+        return _of_run(runs.load_run(output_dir, given), given, data)
+    adapted = classifier_of(path, data, str(given))
+    return Part(
+        str(given),
+        _stem(path),
+        adapted.model,
+        identity.model_sha256(adapted.model),
+        former_sha256=former_sha256(path, adapted),
+    )
 
 
-def weights_digest(model: keras.Model) -> str:
-    """The SHA-256 of a model's weights, their shapes and order."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(f"{weight.shape} {weight.dtype}".encode())
-        digest.update(np.ascontiguousarray(weight))
-    return digest.hexdigest()
+def _of_run(run, given, data):
+    model = run.load_model()
+    check_classifier(model, data, str(given))
+    digest = run.config["weights_sha256"]
+    return Part(str(given), run.name, model, digest, run.temperature)
 
 
 def load_parts(
@@ -98,6 +101,15 @@ def request_of(parts: dict[str, list[Part]]) -> dict[str, Any]:
     }
     (teacher,) = digests.pop("teacher", {"": None}).values()
     return {"teacher": teacher, **digests}
+
+
+def in_todays_hashes(
+    parts: dict[str, list[Part]], request: dict[str, Any]
+) -> dict[str, Any]:
+    """A former run's request, with the hashes by which the parts are called today."""
+    every = [part for those in parts.values() for part in those]
+    names = {p.former_sha256: p.weights_sha256 for p in every if p.former_sha256}
+    return identity.renamed(request, names)
 
 
 def source_names(parts: dict[str, list[Part]]) -> list[str]:

@@ -8,6 +8,7 @@ An interrupted run goes on exactly with `resume=True`; a finished one is recogni
 its request, everything that changes the outcome, and is not trained again.
 """
 
+import functools
 import pathlib
 import time
 from typing import Any
@@ -19,6 +20,7 @@ from tf_advdefense import defenses
 from tf_advdefense import distribution
 from tf_advdefense import models
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.datasets import Dataset
@@ -29,11 +31,11 @@ from tf_advdefense.defenses.transforms import with_transforms
 from tf_advdefense.training import optimizers
 from tf_advdefense.training.mix import Mix
 from tf_advdefense.training.parts import compare_temperatures
+from tf_advdefense.training.parts import in_todays_hashes
 from tf_advdefense.training.parts import load_parts
 from tf_advdefense.training.parts import models_of
 from tf_advdefense.training.parts import request_of
 from tf_advdefense.training.parts import source_names
-from tf_advdefense.training.parts import weights_digest
 from tf_advdefense.training.recipe import Recipe
 from tf_advdefense.training.robust_validation import RobustValidation
 from tf_advdefense.training.schedules import Plateau
@@ -87,7 +89,11 @@ def train_run(
     with distribution.precision(recipe.get("mixed_precision", False)):
         task = _Task(model, defense, data, Recipe(**recipe), output_dir, name)
         state = files.claim(
-            task.directory, task.request(), resume=resume, overwrite=overwrite
+            task.directory,
+            task.request(),
+            resume=resume,
+            overwrite=overwrite,
+            convert=functools.partial(in_todays_hashes, task.parts),
         )
         if state == "finished":
             print(f"{task.directory} is finished: nothing to do.")
@@ -136,7 +142,7 @@ class _Task:
 
     def _classifier(self):
         if not isinstance(self.given, str):
-            self.initial_sha256 = weights_digest(self.given)
+            self.initial_sha256 = identity.model_sha256(self.given)
             return self.given
         return models.build_model(
             self.given,
@@ -202,7 +208,7 @@ class _Task:
             scored_on=self.data.validation,
         )
         evaluation = self._evaluation(history)
-        weights_sha256 = runs.save_model(directory, classifier)
+        saved = runs.save_model(directory, classifier)
         saved_model.export_saved_model(
             classifier, directory / "saved_model", evaluation
         )
@@ -210,7 +216,7 @@ class _Task:
             directory,
             {
                 **evaluation,
-                "weights_sha256": weights_sha256,
+                **saved,
                 "sources": sorted({*self.mix.source_names, *source_names(self.parts)}),
                 "num_params": classifier.count_params(),
                 "class_names": self.data.class_names,
@@ -239,8 +245,3 @@ class _Task:
             "test_accuracy": accuracy(self.trainer.classifier, self.data.test),
             "test_examples": len(self.data.test),
         }
-
-
-def _norm_text(norm):
-    """JSON has no infinity."""
-    return None if norm is None else format(norm, "g")

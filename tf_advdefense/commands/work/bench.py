@@ -36,16 +36,9 @@ _PGD_STEPS = 20
 def bench(flags: FlagValues) -> None:
     """Prints a heading and the times that the flags ask for."""
     distribution.set_up()
-    path = flags.model_path or (
-        flags.run and runs.load_run(flags.output_dir, flags.run).model_path
-    )
-    model = (
-        runs.load_model(path)
-        if path
-        else models.build_model(flags.model, (32, 32, 3), 10)
-    )
+    name, model = _model(flags)
     print(
-        f"{path or flags.model}: {model.count_params():,} parameters, "
+        f"{name}: {model.count_params():,} parameters, "
         f"batch {flags.batch_size}, TensorFlow {tf.__version__}, "
         f"{os.cpu_count()} processors"
     )
@@ -55,6 +48,16 @@ def bench(flags: FlagValues) -> None:
         _time_defended_steps(flags, model, *_batch(model, flags.batch_size))
     else:
         _time_hot_paths(flags, model, *_batch(model, flags.batch_size))
+
+
+def _model(flags: FlagValues) -> tuple[str, keras.Model]:
+    """The model to be timed, and what it is called."""
+    if flags.model_path:
+        return flags.model_path, runs.load_model(flags.model_path)
+    if flags.run:
+        run = runs.load_run(flags.output_dir, flags.run)
+        return str(run.model_path), run.load_model()
+    return flags.model, models.build_model(flags.model, (32, 32, 3), 10)
 
 
 def _batch(model: keras.Model, size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -38,9 +38,7 @@ def _export_as_it_is(flags: FlagValues, run: runs.Run) -> None:
     evaluation = {key: run.config[key] for key in _CLEAN}
     evaluation["records"] = _records(flags, run)
     directory = pathlib.Path(flags.to or run.directory / "saved_model")
-    saved_model.export_saved_model(
-        runs.load_model(run.model_path), directory, evaluation
-    )
+    saved_model.export_saved_model(run.load_model(), directory, evaluation)
     print(f"{directory}: {len(evaluation['records'])} measurements beside it.")
 
 
@@ -49,7 +47,7 @@ def _export_transformed(flags: FlagValues, run: runs.Run) -> None:
     name = "-".join(["saved_model", *transforms.names(flags)])
     directory = pathlib.Path(flags.to or run.directory / name)
     model = transforms.behind(
-        flags, runs.load_model(run.model_path), lambda: _train_images(flags, run)
+        flags, run.load_model(), lambda: _train_images(flags, run)
     )
     evaluation = {
         "run": run.name,
