@@ -12,6 +12,7 @@ TensorFlow is loaded when one of these names is first used:
     DEFENSES, make_defense   training losses: which loss on which images
     MODELS, build_model      Keras classifiers from images in [0, 1] to logits
     load_model               a `.keras` file or a SavedModel, from elsewhere too
+    adapt                    models as people have them: softmax, [0, 255], one logit
     load_dataset             a data set with its train, validation and test split
     AdversarialTrainer       the training step, under `keras.Model.fit`
     train_run                trains a run as `bin/train` does
@@ -51,6 +52,7 @@ _PUBLIC = {
     "MODELS": "models",
     "build_model": "models",
     "load_model": "artifacts.runs",
+    "adapt": "models.foreign",
     "load_dataset": "datasets",
     "AdversarialTrainer": "training.trainer",
     "train_run": "training.run",

@@ -244,9 +244,11 @@ def test_one_that_cuts_gradients_loads(tmp_path):
 def test_ambiguous_outputs_are_listed(tmp_path):
     foreign = Foreign()
     foreign.save(tmp_path / "m", lambda x: {"a": foreign.logits(x), "b": x})
-    with pytest.raises(ValueError, match="must return `logits` or one output") as error:
+    with pytest.raises(ValueError, match="one output, or one named `logits`") as error:
         runs.load_model(tmp_path / "m")
-    assert "Received: a, b." in str(error.value) and "\n" not in str(error.value)
+    assert "Received: 2 outputs, a, b." in str(error.value) and "\n" not in str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize(

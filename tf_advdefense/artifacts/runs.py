@@ -22,8 +22,10 @@ import keras
 from tf_advdefense import __version__
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
+from tf_advdefense.models.outputs import one_output
 
 _PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow_datasets", "numpy")
+KERAS_FILES = (".keras", ".h5", ".hdf5")
 _OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that directory."
 
 
@@ -109,9 +111,10 @@ def load_model(path: files.Path) -> keras.Model:
     """Returns the classifier at `path` as a `keras.Model` from images to logits.
 
     Args:
-        path: a `.keras` file, or a SavedModel directory, from elsewhere too. Of a
-            SavedModel the endpoint `serving_default` is taken, and of its outputs
-            "logits" or else the only one.
+        path: a `.keras` or `.h5` file, or a SavedModel directory, from elsewhere too.
+            Of a SavedModel the endpoint `serving_default` is taken, and of its outputs
+            "logits", or else the only one, or the only floating one. What else a
+            classifier from elsewhere may be, `models.foreign.adapt` sees to.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -123,12 +126,17 @@ def load_model(path: files.Path) -> keras.Model:
         return _load_saved_model(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"No model at {path}. Give a .keras file or a SavedModel directory."
+            f"No model at {path}. Give a .keras or .h5 file or a SavedModel directory."
         )
-    if path.is_dir() or path.suffix != ".keras":
+    if path.name.endswith(".weights.h5"):
         raise ValueError(
-            f"A model is a .keras file or a directory with saved_model.pb. Received: "
-            f"{path}. Save it with model.save('NAME.keras')."
+            f"A model needs its architecture. Received: {path}, which holds weights "
+            "alone. Save it with model.save('NAME.keras')."
+        )
+    if path.is_dir() or path.suffix not in KERAS_FILES:
+        raise ValueError(
+            "A model is a .keras or .h5 file or a directory with saved_model.pb. "
+            f"Received: {path}. Save it with model.save('NAME.keras')."
         )
     return _load_keras(path)
 
@@ -182,16 +190,11 @@ def _image_shape(
     return tuple(spec.shape)
 
 
-def _logits(outputs: Any, path: pathlib.Path) -> Any:
-    if not isinstance(outputs, dict):
-        outputs = dict(enumerate(keras.tree.flatten(outputs)))
-    if "logits" not in outputs and len(outputs) != 1:
-        listed = ", ".join(sorted(map(str, outputs)))
-        raise ValueError(
-            f"serving_default of {path} must return `logits` or one output. "
-            f"Received: {listed}. Export it with that name."
-        )
-    return outputs["logits"] if "logits" in outputs else next(iter(outputs.values()))
+def _logits(returned: Any, path: pathlib.Path) -> Any:
+    try:
+        return one_output(returned)
+    except ValueError as error:
+        raise ValueError(f"serving_default of {path}: {error}") from error
 
 
 def _first_line(text: str) -> str:

@@ -126,6 +126,14 @@ def radii(text: str) -> list[str]:
     return typed
 
 
+def interval(text: str) -> tuple[float, float]:
+    """(low, high) of `0,255`."""
+    typed = words(text)
+    if len(typed) != 2 or not number(typed[0]) < number(typed[1]):
+        raise ValueError(f"LOW,HIGH such as 0,255 is needed. Received: {text}")
+    return number(typed[0]), number(typed[1])
+
+
 def attacks(text: str) -> list[str]:
     """Names of attacks between commas."""
     return [names.attack(name) for name in words(text)]
@@ -162,11 +170,33 @@ def define_data(values: FlagValues) -> Group:
     data.text("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
     define_data_dir(data)
     data.whole("image_size", None, "Resize images to this side.", at_least=8)
+    data.choice(
+        "color",
+        None,
+        ("rgb", "grayscale"),
+        "Channels of the images; default: as stored, of a folder rgb.",
+    )
     data.whole("batch_size", 128, "Images per batch.", at_least=1)
     data.whole(
         "seed", 0, "Determines every random draw.", at_least=0, at_most=2**31 - 1
     )
     return data
+
+
+def define_foreign(models: Group) -> None:
+    """What a model from elsewhere takes."""
+    models.value(
+        "input_range",
+        None,
+        "Of the images that the model of --model_path takes: 0,255 or -1,1, say; "
+        "default: found by which it classifies best in.",
+        parse=interval,
+    )
+    models.text(
+        "preprocess",
+        None,
+        "Or the module of keras.applications that prepares them: resnet50, say.",
+    )
 
 
 def define_data_dir(data: Group) -> None:

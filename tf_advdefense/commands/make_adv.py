@@ -92,8 +92,11 @@ def _define_model(values: FlagValues) -> None:
         parse=kinds.words,
     )
     group.text(
-        "model_path", None, "A .keras file or SavedModel directory instead of a run."
+        "model_path",
+        None,
+        "A .keras or .h5 file or SavedModel directory instead of a run.",
     )
+    kinds.define_foreign(group)
 
 
 def _define_images(values: FlagValues) -> None:

@@ -26,9 +26,13 @@ def define(values: FlagValues) -> None:
         "Runs to compare; default: all of the data set.",
         parse=kinds.words,
     )
-    models.text(
-        "model_path", None, "A .keras file or SavedModel directory to compare, too."
+    models.value(
+        "model_path",
+        [],
+        "Models from elsewhere, too: .keras or .h5 files, SavedModel directories.",
+        parse=kinds.words,
     )
+    kinds.define_foreign(models)
     _define_attacks(values)
     kinds.define_data(values)
     output = kinds.define_output(values)

@@ -10,7 +10,10 @@ from tf_advdefense.datasets.splits import split_up
 
 
 def load(
-    name: str = "cifar10", data_dir: str | None = None, image_size: int | None = None
+    name: str = "cifar10",
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    color: str | None = None,
 ) -> Dataset:
     """Decode a data set once into memory (CIFAR-10: 184 MB).
 
@@ -23,6 +26,7 @@ def load(
       data_dir: TFDS directory of prepared sets.
       image_size: side of the square every image is resized to; None keeps the images
         as they are, which must then have one size.
+      color: of a folder, "rgb", its default, or "grayscale", which makes one channel.
 
     Returns:
       A `Dataset`.
@@ -31,12 +35,12 @@ def load(
       ValueError: unknown set, images of unequal size, no test split.
       FileNotFoundError: not prepared and not downloadable, or no such folder.
     """
-    builder = open_builder(name, data_dir)
+    builder = open_builder(name, data_dir, color)
     test = _read(builder, _test_split(builder, name), image_size)
     has_train = "train" in builder.info.splits
     train = _read(builder, "train", image_size) if has_train else test.take(0)
     class_names = tuple(builder.info.features["label"].names)
-    return split_up(name, class_names, train, test, image_size)
+    return split_up(name, class_names, train, test, image_size, color)
 
 
 def _test_split(builder, name):

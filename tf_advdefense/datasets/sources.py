@@ -14,24 +14,33 @@ _REMEDIES = (
     "Give a directory where it is prepared with `data_dir` (or TFDS_DATA_DIR), use "
     "images of your own with `dataset=folder:PATH`, or the embedded `dataset=digits`."
 )
+CHANNELS = {"rgb": 3, "grayscale": 1}
 _CONNECT_SECONDS = 5.0
 
 
-def open_builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
+def open_builder(
+    name: str, data_dir: str | None = None, color: str | None = None
+) -> tfds.core.DatasetBuilder:
     """Return a prepared TFDS builder.
 
     Args:
       name: a TFDS name such as `cifar10`, `folder:PATH`, or `digits`.
       data_dir: TFDS directory; default `TFDS_DATA_DIR`, then TFDS' own default.
+      color: of a folder, "rgb", its default, or "grayscale": one channel.
 
     Raises:
       ValueError: no such data set, or not an image-classification one.
       FileNotFoundError: no such folder, or not prepared and not downloadable.
     """
+    if name.startswith("folder:"):
+        return _folder(pathlib.Path(name[7:]).expanduser(), color)
+    if color is not None:
+        raise ValueError(
+            "`color` is for image folders; other data sets have the channels that they "
+            f"were stored with. Received: color={color} for {name}."
+        )
     if name == "digits":
         return _digits()
-    if name.startswith("folder:"):
-        return _folder(pathlib.Path(name[7:]).expanduser())
     return _tfds(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
 
 
@@ -43,11 +52,12 @@ def _digits():
     return builder
 
 
-def _folder(path):
+def _folder(path, color):
     layout = "PATH/train/CLASS/*.png and PATH/test/CLASS/*.png"
     if not path.is_dir():
         raise FileNotFoundError(f"No image folder at {path}. It must hold {layout}.")
-    builder = tfds.ImageFolder(str(path))
+    channels = CHANNELS[color or "rgb"]
+    builder = tfds.ImageFolder(str(path), shape=(None, None, channels))
     if not builder.info.splits:
         raise FileNotFoundError(f"No images in {path}. It must hold {layout}.")
     return builder

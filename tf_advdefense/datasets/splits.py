@@ -39,6 +39,7 @@ class Dataset:
       fingerprint: the SHA-256 of its decoded content.
       train, validation, test: its splits.
       image_size: the side its images were resized to; None: they are as stored.
+      color: as a folder's images were read, "rgb" or "grayscale"; None: as by default.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dataset:
     validation: Split
     test: Split
     image_size: int | None = None
+    color: str | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -85,13 +87,14 @@ def split_up(
     train: Split,
     test: Split,
     image_size: int | None = None,
+    color: str | None = None,
 ) -> Dataset:
     """The data set of what was read, with a tenth of train held out for validation."""
     fingerprint = fingerprint_of(class_names, train, test)
     held_out = _validation_mask(len(train), fingerprint)
     splits = (_select(train, ~held_out), _select(train, held_out), test)
     mixed = (mix_classes(split, fingerprint) for split in splits)
-    return Dataset(name, class_names, fingerprint, *mixed, image_size)
+    return Dataset(name, class_names, fingerprint, *mixed, image_size, color)
 
 
 def fingerprint_of(class_names: tuple[str, ...], *splits: Split) -> str:

@@ -3,12 +3,13 @@
     adapted = classifier_of("mine.keras", data)      # or a keras.Model
     adapted.model, adapted.notes
 
-What was done and what could not be done is warned of in one line each.
+`said` puts what was done, and what could not be, in a line each.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import os
 from typing import TypeAlias
-import warnings
 
 import keras
 
@@ -69,7 +70,12 @@ def classifier_of(
         preprocess=preprocess,
         name=name,
     )
-    for each in adapted.warnings:
-        warnings.warn(f"{name}: {each}", stacklevel=3)
     diagnostics.check_classifier(adapted.model, data, name)
     return adapted
+
+
+def said(name: str, notes: Sequence[str], warnings: Sequence[str]) -> Iterator[str]:
+    """A line for all notes on a model, and one for each warning."""
+    if notes:
+        yield f"{name}: {', '.join(notes)}."
+    yield from (f"{name}: warning: {each}" for each in warnings)

@@ -30,6 +30,7 @@ from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.classifiers import said
 from tf_advdefense.evaluation.example_grids import example_grids
 from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.measurements import Progress
@@ -102,6 +103,9 @@ def compare(
         another data set, no model at all, or a set that is not of test images.
     """
     targets = _targets(models, data)
+    for each in targets:
+        for line in said(each.name, *each.adaptation):
+            say(line)
     _check_sets(sets, data)
     stale = stale_sets(sets, targets, output_dir)
     sets = [each for each in sets if each.name not in stale]

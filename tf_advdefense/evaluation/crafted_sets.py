@@ -21,6 +21,7 @@ from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation import evaluate
+from tf_advdefense.evaluation.classifiers import said
 from tf_advdefense.evaluation.crafting import Crafting
 from tf_advdefense.evaluation.measurements import Progress
 from tf_advdefense.evaluation.sources import Source
@@ -87,6 +88,8 @@ def make_set(
       ValueError: a model without gradients, or an unknown target.
     """
     source, attack = source_of(model, data), attack_facts.made(attack)
+    for line in said(source.name, source.adapted, source.warnings):
+        say(line)
     images = data.split(split).take(num_examples)
     request = {
         **_about(source, attack, data),
@@ -126,6 +129,7 @@ def _about(source: Source, attack: Attack, data: Dataset) -> dict[str, Any]:
         "source": source.name,
         "source_model": source.architecture,
         "source_sha256": source.sha256,
+        **({"source_adapted": list(source.adapted)} if source.adapted else {}),
         **{key: described[key] for key in ("attack", "params", "norm")},
         **attack_facts.facts(attack),
     }

@@ -49,6 +49,7 @@ class Model(TypedDict):
     test_accuracy: float | None
     weights_sha256: str
     adapted: list[str] | None  # what was done to a model from elsewhere
+    warnings: list[str] | None  # what could not be done
     role: str  # "target", "source" or "control"; see `targets.roles`
 
 
@@ -185,7 +186,7 @@ def stored(directory: Path, key: str) -> tuple[Record, PerExample] | None:
 
 def _in_todays_format(results: dict[str, Any]) -> Results:
     models = {
-        name: {"sources": None, "adapted": None, **model}
+        name: {"sources": None, "adapted": None, "warnings": None, **model}
         for name, model in results.get("models", {}).items()
     }
     records = [_record_today(record) for record in results.get("records", [])]

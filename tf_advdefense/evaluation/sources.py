@@ -33,6 +33,7 @@ class Source:
       sha256: of its weights and architecture.
       model: as an adaptive attacker attacks it; a list where it is several.
       adapted: what was adapted of a model from elsewhere.
+      warnings: what of it could not be.
       former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
@@ -41,6 +42,7 @@ class Source:
     sha256: str
     model: keras.Model | list[keras.Model]
     adapted: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     former_sha256: str | None = None
 
 
@@ -115,5 +117,6 @@ def _of_model(
         identity.model_sha256(adapted.model),
         adapted.model,
         adapted.notes,
+        adapted.warnings,
         former_sha256(model, adapted),
     )

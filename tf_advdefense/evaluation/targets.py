@@ -54,6 +54,11 @@ class Target:
         """Whether a recorded hash is of this model."""
         return sha256 in (self.sha256, self.former_sha256)
 
+    @property
+    def adaptation(self) -> tuple[list[str], list[str]]:
+        """What was adapted of a model from elsewhere, and what could not be."""
+        return self.fields.get("adapted") or [], self.fields.get("warnings") or []
+
     def load(self) -> keras.Model:
         """The model itself."""
         return loaded(self.model)
@@ -107,6 +112,7 @@ def target_of_model(
         "defense": "none",
         "num_params": adapted.model.count_params(),
         "adapted": list(adapted.notes),
+        "warnings": list(adapted.warnings),
     }
     return Target(
         name,
@@ -133,7 +139,7 @@ def check_trained_on(run: runs.Run, data: Dataset) -> None:
 def model_name(path: str | os.PathLike[str]) -> str:
     """What a model from elsewhere is called: the name of its file or directory."""
     path = pathlib.Path(path).resolve()
-    return path.stem if path.suffix == ".keras" else path.name
+    return path.stem if path.suffix in runs.KERAS_FILES else path.name
 
 
 def roles(

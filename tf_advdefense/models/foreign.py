@@ -199,9 +199,11 @@ def _policy(model):
 
 
 def _warnings(model: keras.Model, values: np.ndarray) -> Iterator[str]:
+    if heads.without_activation(model)[1] is not None:
+        return
     remedy = "Save the model up to its logits."
     kind = _kind(model, values)
-    if heads.without_activation(model)[1] is None and kind in outputs.INVERTIBLE:
+    if kind in outputs.INVERTIBLE:
         ends = {"probabilities": (0,), "sigmoids": (0, 1), "tanh": (-1, 1)}[kind]
         lost = np.isin(values, ends).any(axis=1).sum()
         if lost:

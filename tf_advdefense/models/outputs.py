@@ -1,7 +1,7 @@
 """What a model returns: which of its outputs are the logits, and what else they may be.
 
     one_output({"logits": z, "features": f})          # z
-    two_logits(z)                                     # [0, z] of one logit per image
+    two_logits(z)                                     # [-z/2, z/2] of one logit
     kind_of(model(images), precision=1e-7)            # "logits", "probabilities", ...
 
 Everything here takes tensors of TensorFlow and of Keras' graphs alike, but for
@@ -66,10 +66,13 @@ def _listed(outputs):
 
 
 def two_logits(logits: Any) -> Any:
-    """Of one logit per image, `[n, 1]`, those of two classes, `[n, 2]`; else itself."""
+    """Of one logit per image, `[n, 1]`, those of two classes, `[n, 2]`; else itself.
+
+    Either class gets half, so that a gradient of one logit alone is none of zeros.
+    """
     if len(logits.shape) != 2 or logits.shape[1] != 1:
         return logits
-    return keras.ops.pad(logits, [[0, 0], [1, 0]])
+    return keras.ops.concatenate([-0.5 * logits, 0.5 * logits], axis=1)
 
 
 def kind_of(outputs: np.ndarray, precision: float) -> str:
@@ -95,6 +98,12 @@ def kind_of(outputs: np.ndarray, precision: float) -> str:
         return "one-sided"
     bounded = low >= -1 and high <= 1
     return "tanh" if bounded and max(-low, high) > _SATURATED else "logits"
+
+
+def one_logit(logits: np.ndarray) -> np.ndarray:
+    """The one logit per image that `two_logits` made two of; of others, themselves."""
+    twins = logits.shape[1] == 2 and np.array_equal(logits[:, 0], -logits[:, 1])
+    return 2 * logits[:, 1:] if twins else logits
 
 
 @keras.saving.register_keras_serializable("tf_advdefense")

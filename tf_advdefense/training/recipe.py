@@ -119,4 +119,5 @@ class Recipe:
             **(named if layers else {}),
             **{key: getattr(self, key) for key in _RECORDED},
             "image_size": data.image_size,
+            **({"color": data.color} if data.color else {}),
         }

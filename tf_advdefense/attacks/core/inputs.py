@@ -1,14 +1,26 @@
 """The arguments that all attacks share, checked: images, labels, indices, bounds."""
 
 from typing import Any
+import warnings
 
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.gradient_check import check_gradient
 from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.attacks.core.model_fn import compiled_logits
 from tf_advdefense.attacks.core.model_fn import num_classes
 from tf_advdefense.attacks.core.model_fn import predict
+from tf_advdefense.models.outputs import kind_of
+from tf_advdefense.models.outputs import one_logit
+
+_ENOUGH = 8  # Images, whose outputs are not all in a range by chance.
+_LOOKS = {
+    "probabilities": "probabilities",
+    "sigmoids": "probabilities of one class each",
+    "tanh": "those of a tanh",
+    "one-sided": "those of a ReLU",
+}
 
 
 def check_inputs(
@@ -34,11 +46,28 @@ def check_inputs(
             "A targeted attack needs `y`, the target classes. Received: y=None."
         )
     y = predict(model_fn, x) if y is None else _classes(model_fn, y, x)
+    if tf.executing_eagerly() and not model_fn.looked_at and len(x):
+        model_fn.looked_at = True
+        _warn_unless_logits(model_fn, x)
     index = tf.range(tf.shape(x)[0]) if index is None else _per_image("index", index, x)
     if gradient:
         for member in model_fn.members:  # of a mean, one gradient would suffice
             check_gradient(member, x, y, task.targeted)
     return x, y, tf.cast(index, tf.int64)
+
+
+def _warn_unless_logits(model_fn, x):
+    """What looks like no logits makes attacks weak, without a word of theirs."""
+    values = one_logit(compiled_logits(model_fn, x).numpy())
+    kind = kind_of(values, precision=1e-3)
+    if kind == "logits" or (kind != "probabilities" and len(x) < _ENOUGH):
+        return
+    warnings.warn(
+        f"The model's outputs look like {_LOOKS[kind]}, not logits, and attacks on "
+        "them are weak. Give `tf_advdefense.adapt(model, images, labels).model`, or "
+        "the model up to its logits.",
+        stacklevel=4,
+    )
 
 
 def _check_range(x, clip_min, clip_max):

@@ -34,6 +34,7 @@ class ModelFn:
       model: the keras.Model, whose layers can be looked through, or None.
       members: the functions that a joint one is made of; of another one itself.
       is_expectation: whether it is the mean over the draws of a random model.
+      looked_at: whether its outputs were found to be logits, or warned of.
       sound_shapes: of images for which `gradient_check` found its gradient finite.
     """
 
@@ -50,6 +51,7 @@ class ModelFn:
         self.is_expectation: bool = is_expectation or any(
             member.is_expectation for member in members
         )
+        self.looked_at = False
         self.sound_shapes: set[tf.TensorShape] = set()
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense import attacks
-from tf_advdefense import datasets
 from tf_advdefense.attacks.core import craft as engine
+from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.commands.work.timing import in_turn
 from tf_advdefense.commands.work.timing import input_gradient
 from tf_advdefense.evaluation.attack_facts import norm_text
@@ -24,7 +24,7 @@ _ENOUGH = 15  # Seconds of an attack.
 
 def time_attacks(flags: FlagValues, model: keras.Model) -> None:
     """A line per attack on the first batch of test images."""
-    data = datasets.load(flags.dataset, flags.data_dir, flags.image_size)
+    data = dataset_of(flags)
     split = data.test.take(flags.batch_size)
     images = tf.constant(as_float(split.images))
     gradient = input_gradient(model, images, tf.constant(split.labels))

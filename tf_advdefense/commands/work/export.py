@@ -75,7 +75,8 @@ def _check_ours(path: pathlib.Path, directory: pathlib.Path) -> None:
 def _train_images(flags: FlagValues, run: runs.Run) -> np.ndarray:
     """The images that the run was trained on."""
     request = run.config["request"]
-    data = datasets.load(request["dataset"], flags.data_dir, request["image_size"])
+    asked = request["dataset"], flags.data_dir, request["image_size"]
+    data = datasets.load(*asked, request.get("color"))
     check_trained_on(run, data)
     return data.train.take(request["train_examples"]).images
 

@@ -7,12 +7,12 @@ from typing import Any
 from absl.flags import FlagValues
 
 from tf_advdefense import attacks
-from tf_advdefense import datasets
 from tf_advdefense import distribution
 from tf_advdefense.artifacts import runs
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.commands.flags import number
 from tf_advdefense.commands.progress import progress
+from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.evaluation.crafted_sets import make_set
 from tf_advdefense.evaluation.sources import source_of
 
@@ -24,8 +24,10 @@ def make_sets(flags: FlagValues, command: str) -> None:
     distribution.set_up()
     wanted = _attacks(flags)
     models = _models(flags)
-    data = datasets.load(flags.dataset, flags.data_dir, flags.image_size)
-    source = source_of(models, data)
+    data = dataset_of(flags)
+    source = source_of(
+        models, data, input_range=flags.input_range, preprocess=flags.preprocess
+    )
     most = None if flags.split == "train" else _NUM_EXAMPLES
     for text, attack in wanted:
         make_set(

@@ -1,4 +1,4 @@
-"""Compares what flags name: runs and a model from elsewhere, attacks, sets."""
+"""Compares what flags name: runs and models from elsewhere, attacks, sets."""
 
 import functools
 import pathlib
@@ -8,7 +8,6 @@ from absl.flags import FlagValues
 import numpy as np
 
 from tf_advdefense import attacks
-from tf_advdefense import datasets
 from tf_advdefense import distribution
 from tf_advdefense import reporting
 from tf_advdefense.artifacts import adversarial_sets
@@ -16,6 +15,7 @@ from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
 from tf_advdefense.commands.flags import number
 from tf_advdefense.commands.progress import progress
+from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.compare import is_of_test_images
@@ -27,7 +27,7 @@ def report(flags: FlagValues, command: str) -> None:
     """Measures, and writes the report to --report_dir."""
     distribution.set_up()
     chosen = _attacks(flags)
-    data = datasets.load(flags.dataset, flags.data_dir, flags.image_size)
+    data = dataset_of(flags)
     comparison = compare(
         _models(flags, data),
         data,
@@ -62,18 +62,23 @@ def _attacks(flags: FlagValues) -> list[Any]:
 
 
 def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
-    """Name to what is compared: the runs, and the model from elsewhere."""
+    """Name to what is compared: the runs, and the models from elsewhere."""
     models: dict[str, Any] = {run.name: run for run in _runs(flags, data)}
-    if flags.model_path:
-        name = model_name(flags.model_path)
+    for path in flags.model_path:
+        name = model_name(path)
         if name in models:
             raise ValueError(
                 "Models need names of their own. Received: "
-                f"--model_path={flags.model_path} beside the run {name}. Copy it to "
-                "another name."
+                f"--model_path={path} beside another {name}. Copy it to another name."
             )
         # Refused before the sets are read, if it cannot be measured.
-        models[name] = target_of_model(name, pathlib.Path(flags.model_path), data)
+        models[name] = target_of_model(
+            name,
+            pathlib.Path(path),
+            data,
+            input_range=flags.input_range,
+            preprocess=flags.preprocess,
+        )
     if not models:
         raise FileNotFoundError(
             f"No finished run of {data.name} in {flags.output_dir}. Train one with "

@@ -4,8 +4,8 @@ from typing import Any
 
 from absl.flags import FlagValues
 
-from tf_advdefense import datasets
 from tf_advdefense import distribution
+from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.training.run import train_run
 
 # Flags that are parameters of `train_run` by the same name.
@@ -24,7 +24,7 @@ def train(flags: FlagValues, command: str) -> None:
     train_run(
         flags.model,
         flags.defense,
-        datasets.load(flags.dataset, flags.data_dir, flags.image_size),
+        dataset_of(flags),
         defense_args=_hyperparameters(flags),
         command=command,
         **{name: flags[name].value for name in _PARAMETERS},
