@@ -90,7 +90,8 @@ def test_outputs_that_are_no_row_of_logits(data):
 
 
 def test_probabilities(data):
-    probabilities = keras.Sequential([model(), keras.layers.Softmax()])
+    softmax = keras.layers.Lambda(tf.nn.softmax)  # that shows nowhere
+    probabilities = keras.Sequential([model(), softmax])
     text = refusal(probabilities, data)
     assert "must return logits" in text and "softmax" in text
 

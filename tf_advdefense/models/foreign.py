@@ -117,7 +117,7 @@ def _kind(model, values):
     """What the outputs are, by the layer that makes them or else by their values."""
     named = {made: kind for kind, made in outputs.INVERTIBLE.items()}
     shown = heads.last_activation(model)
-    if shown in ("linear", "log_softmax"):
+    if heads.shows_logits(model):
         return "logits"
     if shown in ("relu", "relu6"):
         return "one-sided"

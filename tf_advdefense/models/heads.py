@@ -14,6 +14,8 @@ from tf_advdefense.models.interface import with_one_output
 
 # Activations from whose values the logits' order can be told.
 _MONOTONE = ("softmax", "sigmoid", "tanh", "softplus", "softsign")
+# Those that are logits as they are.
+_LOGITS = ("linear", "log_softmax", "logsoftmax")
 # Layers that only move values, whatever made these.
 _TRANSPARENT = (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Identity)
 
@@ -54,6 +56,11 @@ def last_activation(model: keras.Model) -> str | None:
             return _activation(operation)
         tensor = source
     return None
+
+
+def shows_logits(model: keras.Model | None) -> bool:
+    """Whether a model's graph shows that its outputs are logits."""
+    return model is not None and last_activation(model) in _LOGITS
 
 
 def _only_output(model):

@@ -11,6 +11,7 @@ from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import compiled_logits
 from tf_advdefense.attacks.core.model_fn import num_classes
 from tf_advdefense.attacks.core.model_fn import predict
+from tf_advdefense.models.heads import shows_logits
 from tf_advdefense.models.outputs import kind_of
 from tf_advdefense.models.outputs import one_logit
 
@@ -58,6 +59,8 @@ def check_inputs(
 
 def _warn_unless_logits(model_fn, x):
     """What looks like no logits makes attacks weak, without a word of theirs."""
+    if shows_logits(model_fn.model):
+        return
     values = one_logit(compiled_logits(model_fn, x).numpy())
     kind = kind_of(values, precision=1e-3)
     if kind == "logits" or (kind != "probabilities" and len(x) < _ENOUGH):
