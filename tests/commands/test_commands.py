@@ -159,6 +159,8 @@ def test_kinds_of_values(parse, text, value):
         (flags.radii, "0.1,b"),
         (flags.arguments, "width"),
         (flags.attacks, "fgsm,pdg"),
+        (flags.interval, "255"),
+        (flags.interval, "1,0"),
     ],
 )
 def test_what_is_no_value_is_named(parse, text):

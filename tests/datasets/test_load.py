@@ -205,6 +205,24 @@ def test_folder_without_train_split_is_for_measuring_only(tmp_path):
         pipeline.steps_per_epoch(data.train, 4)
 
 
+def test_a_folder_in_grey_has_one_channel(tmp_path):
+    name = write_images(tmp_path)
+    for path in tmp_path.rglob("*.png"):
+        PIL.Image.open(path).convert("L").save(path)
+    grey, colour = datasets.load(name, color="grayscale"), datasets.load(name)
+    assert grey.image_shape == (8, 8, 1) and colour.image_shape == (8, 8, 3)
+    assert grey.color == "grayscale" and colour.color is None
+    for channel in range(3):
+        np.testing.assert_array_equal(
+            grey.test.images[..., 0], colour.test.images[..., channel]
+        )
+
+
+def test_color_is_for_folders():
+    with pytest.raises(ValueError, match="`color` is for image folders"):
+        datasets.load("digits", color="grayscale")
+
+
 def test_missing_and_empty_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="No image folder at .*PATH/train/"):
         datasets.load(f"folder:{tmp_path / 'absent'}")
