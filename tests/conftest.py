@@ -2,6 +2,7 @@
 
 import collections
 import fcntl
+import gc
 import json
 import os
 import pathlib
@@ -26,6 +27,17 @@ FGSM = ["--attack=fgsm", "--eps=0.1", "--num_examples=64"]
 REPORT = ["--attacks=fgsm", "--eps=0.05,0.1", "--num_examples=32"]
 
 Path = collections.namedtuple("Path", "outputs common elsewhere results")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def young_garbage():
+    """Garbage is looked for in what the file itself makes.
+
+    Imported modules stay, and so do most traces of the files before: to look through
+    millions of objects takes seconds each time, of which there are hundreds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def kill_when(process, there, kill):
