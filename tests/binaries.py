@@ -36,7 +36,9 @@ def run(binary, *flags):
     import keras
 
     line = [binary, *map(str, flags)]
-    keras.utils.clear_session()  # As a new process: layers are named from 1 on.
+    # As a new process: layers are named from 1 on. Memory is left to Python, which in a
+    # process full of traces takes seconds to look through it.
+    keras.utils.clear_session(free_memory=False)
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),

@@ -2,6 +2,7 @@
 
 import collections
 import fcntl
+import gc
 import json
 import os
 import pathlib
@@ -21,11 +22,26 @@ TRAINING = [
     "--epochs=8",
     "--train_examples=320",
 ]
-CW = ["--attack=cw", "--attack_args=max_iterations=20", "--num_examples=64"]
+CW = [
+    "--attack=cw",
+    "--attack_args=max_iterations=20,binary_search_steps=2",
+    "--num_examples=64",
+]
 FGSM = ["--attack=fgsm", "--eps=0.1", "--num_examples=64"]
 REPORT = ["--attacks=fgsm", "--eps=0.05,0.1", "--num_examples=32"]
 
 Path = collections.namedtuple("Path", "outputs common elsewhere results")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def young_garbage():
+    """Garbage is looked for in what the file itself makes.
+
+    Imported modules stay, and so do most traces of the files before: to look through
+    millions of objects takes seconds each time, of which there are hundreds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def kill_when(process, there, kill):
@@ -65,6 +81,12 @@ def save_other_model(path):
     )
     model.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory):
+    """The file of a user's own model, for which nobody waits."""
+    return save_other_model(tmp_path_factory.mktemp("elsewhere") / "elsewhere.keras")
 
 
 @pytest.fixture(scope="session")

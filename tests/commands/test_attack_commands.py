@@ -15,7 +15,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def sets(path, tmp_path_factory):
+def sets(elsewhere, tmp_path_factory):
     """Output directory and each attack's result, on a linear model from elsewhere."""
     outputs = tmp_path_factory.mktemp("attacks")
     common = [
@@ -23,7 +23,7 @@ def sets(path, tmp_path_factory):
         f"--output_dir={outputs}",
         "--batch_size=16",
         "--num_examples=16",
-        f"--model_path={path.elsewhere}",
+        f"--model_path={elsewhere}",
     ]
     lines = [
         [
@@ -56,22 +56,7 @@ def test_every_attack_makes_a_set(sets, name):
     assert f"at most {forwards} forward" in results[name].stdout
 
 
-def test_two_runs_at_once_make_one_set(path):
-    common = [*path.common, "--attack=mim", "--num_examples=16"]
-    result = binaries.run(
-        "make_adv", *common, "--run=small_resnet,small_resnet-adversarial"
-    )
-    assert result.returncode == 0, result.stderr
-    adv = adversarial_sets.load_set(
-        path.outputs, "small_resnet_small_resnet-adversarial-mim-test"
-    )
-    request = adv.config["request"]
-    assert request["source"] == "small_resnet+small_resnet-adversarial"
-    assert request["source_model"] == "small_resnet+small_resnet"
-    assert len(request["source_sha256"].split("+")) == 2
-
-
-def test_bench_lists_each_attack_with_its_success(path):
+def test_bench_lists_each_attack_with_its_success(elsewhere):
     result = binaries.run(
         "bench",
         "--attacks",
@@ -79,7 +64,7 @@ def test_bench_lists_each_attack_with_its_success(path):
         "--batch_size=8",
         "--repeats=1",
         "--only=fgsm,cw",
-        f"--model_path={path.elsewhere}",
+        f"--model_path={elsewhere}",
     )
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()[2:]]

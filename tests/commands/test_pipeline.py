@@ -3,6 +3,7 @@
 import json
 import re
 
+import binaries
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -284,6 +285,21 @@ def test_a_finished_set_is_not_repeated(path):
     result = path.results["cw_again"]
     assert result.stdout.strip().endswith("cw-test is finished: nothing to do.")
     assert not result.stderr
+
+
+def test_two_runs_at_once_make_one_set(path):
+    common = [*path.common, "--attack=mim", "--num_examples=16"]
+    result = binaries.run(
+        "make_adv", *common, "--run=small_resnet,small_resnet-adversarial"
+    )
+    assert result.returncode == 0, result.stderr
+    adv = adversarial_sets.load_set(
+        path.outputs, "small_resnet_small_resnet-adversarial-mim-test"
+    )
+    request = adv.config["request"]
+    assert request["source"] == "small_resnet+small_resnet-adversarial"
+    assert request["source_model"] == "small_resnet+small_resnet"
+    assert len(request["source_sha256"].split("+")) == 2
 
 
 # === Report ===

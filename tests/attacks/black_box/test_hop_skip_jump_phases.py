@@ -71,16 +71,25 @@ def trace(model, golden, targeted, hyper):
     x = tf.constant(golden["images"])
     y = golden["targets"] if targeted else np.argmax(model(x), axis=1)
     model, task, keys = inference(model), Task(targeted), row_keys(0, tf.range(len(x)))
-    query = tf.function(lambda state: module.query(model, state, attack.hyper, task))
     state = module.init(model, x, tf.constant(y), keys, attack.hyper, task)
-    distances = np.zeros((hyper["num_iterations"] + 1, len(x)))
-    while not np.all(state.progress.done):
-        new = query(state)
-        turned = np.flatnonzero(new.iteration != state.iteration)
-        rows = np.array(new.iteration)[turned], turned
-        distances[rows] = np.array(new.distance)[turned]
-        state = new
-    return distances, state.best_distance.numpy()
+
+    def query(state, distances):
+        new = module.query(model, state, attack.hyper, task)
+        turned = tf.where(new.iteration != state.iteration)[:, 0]
+        place = tf.stack(
+            [tf.gather(new.iteration, turned), tf.cast(turned, "int32")], 1
+        )
+        found = tf.gather(new.distance, turned)
+        return new, tf.tensor_scatter_nd_update(distances, place, found)
+
+    @tf.function
+    def run(*states):
+        working = lambda state, _: ~tf.reduce_all(state.progress.done)
+        return tf.while_loop(working, query, states)
+
+    distances = tf.zeros((hyper["num_iterations"] + 1, len(x)))
+    state, distances = run(state, distances)
+    return distances.numpy(), state.best_distance.numpy()
 
 
 @both_norms

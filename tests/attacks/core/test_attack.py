@@ -10,7 +10,6 @@ from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.gradient.projected_gradient import pgd
-from tf_advdefense.attacks.gradient.sparse_l1 import sparse_l1
 
 pytestmark = pytest.mark.quick
 
@@ -100,14 +99,26 @@ def test_calls_check_their_hyperparameters_too(model, batch):
         pgd(model, *batch, eps_itr=0.1)
 
 
-def test_another_radius_is_not_traced_anew(model, batch):
+@pytest.mark.parametrize(
+    "name, hyper",
+    [
+        ("pgd", {"nb_iter": 5}),
+        ("sparse_l1", {"nb_iter": 5}),
+        ("apgd_ce", {}),
+        ("spsa", {}),
+        ("square", {}),
+        ("noise", {}),
+    ],
+)
+def test_another_radius_is_not_traced_anew(model, batch, name, hyper):
     counted, traces = small_models.counted(model)
-    for attack in (pgd, sparse_l1):
-        attack(counted, *batch, eps=0.1, nb_iter=2)
-        first = len(traces)
-        for eps in (0.2, 0.3):
-            attack(counted, *batch, eps=eps, eps_iter=eps / 3, nb_iter=5)
-        assert len(traces) == first
+    attack = small_models.within_budget(name)
+    attack(counted, *batch, eps=0.1)
+    first = len(traces)
+    for eps in (0.2, 0.3):
+        step = {"eps_iter": eps / 3} if "eps_iter" in attack.defaults else {}
+        attack(counted, *batch, eps=eps, **step, **hyper)
+    assert first > 0 and len(traces) == first
 
 
 @pytest.mark.parametrize("name, hyper", [("cw", {}), ("fmn", {"norm": 1})])

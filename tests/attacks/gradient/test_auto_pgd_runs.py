@@ -66,9 +66,9 @@ def test_every_point_of_a_run_is_the_originals(golden, setting):
         return loop(iterate, state, span)
 
     for point in points[1:-1]:
-        state = run(state, 4)
+        state = run(state, tf.constant(4))
         assert_near(state.point, point)
-    state = run(state, 1)
+    state = run(state, tf.constant(1))
     assert_near(state.answer, points[-1])
 
 
@@ -112,10 +112,12 @@ def test_the_l1_projection_is_the_nearest_point_of_ball_and_box():
 
 
 def test_the_radii_of_l1_shrink_over_a_run():
-    hyper = make_attack("apgd_ce", norm=1, eps=4.0, use_largereps=True).hyper
-    assert auto_pgd_runs.legs(hyper) == [(12.0, 30), (8.0, 30), (4.0, 40)]
-    assert [steps for _, steps in auto_pgd_runs.legs(hyper._replace(n_iter=1))] == [
-        1,
-        0,
-        0,
-    ]
+    attack = make_attack("apgd_ce", norm=1, eps=4.0, use_largereps=True)
+    hyper = attack.hyper
+    assert auto_pgd_runs.legs(hyper) == [(3, 30), (2, 30), (1, 40)]
+    once = auto_pgd_runs.legs(hyper._replace(n_iter=1))
+    assert [steps for _, steps in once] == [1, 0, 0]
+    x, labels = tf.fill([2, 2, 2, 3], 0.5), tf.zeros([2], tf.int64)
+    model_fn = inference(lambda images: tf.reshape(images, [-1, 12]))
+    state = attack.init(model_fn, x, labels, row_keys(0, [0, 1]), hyper, Task())
+    np.testing.assert_array_equal(state.radii, [[12.0, 8.0, 4.0]] * 2)

@@ -23,6 +23,7 @@ from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import random_ball
 from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.attacks.core.state import column
 from tf_advdefense.attacks.core.state import compiled
 from tf_advdefense.attacks.core.state import loop
 
@@ -48,15 +49,20 @@ class Hyper(NamedTuple):
     n_draws: int = 1
 
 
-@compiled
 def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Tries a block of draws on every image."""
+    return _advance(model_fn, state, hyper._replace(eps=None), task)
+
+
+@compiled
+def _advance(model_fn, state, hyper, task):
     return loop(lambda state: _try(model_fn, state, hyper, task), state, _BLOCK)
 
 
 def _try(model_fn, state, hyper, task):
     x, turn = state.image, state.progress.forwards
-    eta = hyper.eps * random_ball(state.key, turn, tuple(x.shape[1:]), hyper.norm)
+    eta = random_ball(state.key, turn, tuple(x.shape[1:]), hyper.norm)
+    eta *= column(state.eps, x)
     noisy = tf.clip_by_value(x + eta, task.clip_min, task.clip_max)
     return keep_best(model_fn, state, noisy, state.margin, hyper.n_draws, task)
 

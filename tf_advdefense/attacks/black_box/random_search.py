@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
@@ -28,6 +29,7 @@ class State(NamedTuple):
     key: tf.Tensor  # int64 [n]: of the random draws
     best: tf.Tensor  # float32 [n, h, w, c]: fools, or else has the largest margin
     margin: tf.Tensor  # float32 [n]: of `best`; targeted, that of the target
+    eps: tf.Tensor  # float32 [n]
     progress: Progress
 
 
@@ -46,6 +48,8 @@ def init(
         key=keys,
         best=x,
         margin=tf.fill(tf.shape(x)[:1], -np.inf),
+        # In the state: a sweep over eps is traced once.
+        eps=radii(hyper.eps, x),
         progress=begin(x),
     )
 

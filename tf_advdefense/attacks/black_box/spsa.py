@@ -12,7 +12,6 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cleverhans.tf2.utils import clip_eta
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +20,8 @@ from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.balls import project
+from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.draws import sign
 from tf_advdefense.attacks.core.draws import uniform
 from tf_advdefense.attacks.core.model_fn import ModelFn
@@ -71,6 +72,7 @@ class State(NamedTuple):
     image: tf.Tensor  # float32 [n, h, w, c]
     label: tf.Tensor  # int64 [n]
     key: tf.Tensor  # int64 [n]: of the random draws
+    eps: tf.Tensor  # float32 [n]
     eta: tf.Tensor  # float32 [n, h, w, c]: the perturbation
     iteration: tf.Tensor  # int32 [n]: iterations done
     moments: adam.Moments
@@ -86,21 +88,28 @@ def init(
     task: Task,
 ) -> State:
     """The state of images at a random start."""
-    eta = hyper.eps * (2 * uniform(keys, 0, tuple(x.shape[1:])) - 1)
+    eps = radii(hyper.eps, x)
+    eta = column(eps, x) * (2 * uniform(keys, 0, tuple(x.shape[1:])) - 1)
     return State(
         image=x,
         label=y,
         key=keys,
-        eta=_project(eta, x, hyper, task),
+        eps=eps,
+        eta=_project(eta, x, eps, hyper, task),
         iteration=tf.zeros(tf.shape(x)[:1], tf.int32),
         moments=adam.at_rest(x),
         progress=begin(x),
     )
 
 
-@compiled
 def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs one iteration, which takes a pass per sample, on every image."""
+    # Radii are in the state: a sweep over eps is traced once.
+    return _advance(model_fn, state, hyper._replace(eps=None), task)
+
+
+@compiled
+def _advance(model_fn, state, hyper, task):
     return loop(lambda state: _iterate(model_fn, state, hyper, task), state, 1)
 
 
@@ -113,7 +122,7 @@ def _iterate(model_fn, state, hyper, task):
     iteration = state.iteration + 1
     gradient = estimate(model_fn, state, hyper, task)
     step, moments = adam.step(state.moments, gradient, iteration, hyper.learning_rate)
-    eta = _project(state.eta - step, state.image, hyper, task)
+    eta = _project(state.eta - step, state.image, state.eps, hyper, task)
     new = state._replace(eta=eta, iteration=iteration, moments=moments)
     loss, fooled = _loss(model_fn, finish(new, hyper, task), state.label, task)
     done = iteration >= hyper.nb_iter
@@ -156,9 +165,9 @@ def _loss(model_fn, x, y, task):
     return (margin if task.targeted else -margin), fooled
 
 
-def _project(eta, x, hyper, task):
+def _project(eta, x, eps, hyper, task):
     """Into the ball, then into the bounds, which do not lead out of the ball."""
-    eta = clip_eta(eta, hyper.norm, hyper.eps)
+    eta = project(eta, hyper.norm, eps)
     return tf.clip_by_value(x + eta, task.clip_min, task.clip_max) - x
 
 

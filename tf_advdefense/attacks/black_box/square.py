@@ -68,9 +68,13 @@ class Hyper(NamedTuple):
     resc_schedule: bool = False
 
 
-@compiled
 def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a block of queries on every image."""
+    return _advance(model_fn, state, hyper._replace(eps=None), task)
+
+
+@compiled
+def _advance(model_fn, state, hyper, task):
     return loop(lambda state: _query(model_fn, state, hyper, task), state, _BLOCK)
 
 
@@ -92,7 +96,7 @@ def _propose(state, turn, hyper, task):
     def draw(function, number, *args):
         return function(state.key, [state.progress.forwards, number], *args)
 
-    x, norm, eps = state.image, hyper.norm, hyper.eps
+    x, norm, eps = state.image, hyper.norm, column(state.eps, state.image)
     bounds = task.clip_min, task.clip_max
     if norm == np.inf:
         return tf.clip_by_value(_corner(state, turn, draw, hyper), *bounds)
@@ -118,14 +122,14 @@ def _corner(state, turn, draw, hyper):
     start = column(turn == 0, x)
     stripes = draw(sign, 4, (1, width, channels))
     colours = draw(sign, 5, (1, 1, channels))
-    corner = x + hyper.eps * tf.where(start, stripes, colours)
+    corner = x + column(state.eps, x) * tf.where(start, stripes, colours)
     window = window_at_random(draw, 0, side, x.shape)
     return tf.where(start | window.mask, corner, state.best)
 
 
 def _moved(state, turn, draw, hyper):
     """The change of the best image, with that in a second window moved to a first."""
-    x, norm, eps = state.image, hyper.norm, hyper.eps
+    x, norm, eps = state.image, hyper.norm, column(state.eps, state.image)
     eta, channels = state.best - x, x.shape[3]
     level, side = level_and_side(turn, x.shape, hyper)
     first, second = (window_at_random(draw, number, side, x.shape) for number in (0, 2))

@@ -38,6 +38,7 @@ class State(NamedTuple):
     label: tf.Tensor  # int64 [n]: to leave, or targeted, to reach
     own: tf.Tensor  # int64 [n]: the class that the loss leaves
     targets: tf.Tensor  # int64 [n, targets]: that it goes for, one after the other
+    radii: tf.Tensor  # float32 [n, legs]
     keys: tf.Tensor  # int64 [n]: of the random starts
     answer: tf.Tensor  # float32 [n, h, w, c]: fools, or else has the highest loss
     answer_loss: tf.Tensor  # float32 [n]
@@ -54,7 +55,6 @@ class State(NamedTuple):
     progress: Progress
 
 
-@tf.function(autograph=False)
 def init(
     model_fn: ModelFn,
     x: tf.Tensor,
@@ -69,6 +69,14 @@ def init(
     Args:
       loss: "ce", "dlr" or "targeted_dlr".
     """
+    # Radii are in the state: a sweep over eps is traced once.
+    each = [tf.cast(times * hyper.eps, tf.float32) for times, _ in legs(hyper)]
+    hyper = hyper._replace(eps=None)
+    return _init(model_fn, x, y, keys, tf.stack(each), hyper, task, loss)
+
+
+@tf.function(autograph=False)
+def _init(model_fn, x, y, keys, radii, hyper, task, loss):
     logits = _mean(lambda: [_scores(model_fn(x), hyper)], hyper)[0]
     fooled = losses.is_fooled(logits, y, task.targeted)
     own, targets = _classes(logits, y, hyper, task, loss)
@@ -79,13 +87,15 @@ def init(
         "label": y,
         "own": own,
         "targets": targets,
+        "radii": tf.tile(radii[tf.newaxis], [tf.shape(x)[0], 1]),
         "keys": keys,
         "answer": x,
         "answer_loss": tf.fill(tf.shape(y), -math.inf),
         "progress": progress._replace(fooled=fooled, done=done),
     }
     zeros = tf.zeros_like(progress.forwards)
-    return State(**state, **_first_point(x, keys, x, zeros, zeros, hyper, task))
+    begun = _first_point(x, keys, state["radii"], x, zeros, zeros, hyper, task)
+    return State(**state, **begun)
 
 
 def _is_towards_one(loss, task):
@@ -109,11 +119,15 @@ def _classes(logits, y, hyper, task, loss):
     return y, tf.cast(tf.math.top_k(others, count).indices, tf.int64)
 
 
-@compiled
 def advance(
     model_fn: ModelFn, state: State, hyper: Any, task: Task, loss: str
 ) -> State:
     """Runs a block of iterations, of one input gradient each, or `eot_iter`."""
+    return _advance(model_fn, state, hyper._replace(eps=None), task, loss)
+
+
+@compiled
+def _advance(model_fn, state, hyper, task, loss):
     span = max(1, _BLOCK // hyper.eot_iter)
     return loop(lambda state: iterate(model_fn, state, hyper, task, loss), state, span)
 
@@ -130,7 +144,10 @@ def iterate(
     model_fn: ModelFn, state: State, hyper: Any, task: Task, loss: str
 ) -> State:
     """One iteration of every row: a gradient at its point, and a step from there."""
-    rule, (radius, steps, _, shorter, least) = _rule(hyper), _leg(state.leg, hyper)
+    rule, (radius, steps, _, shorter, least) = (
+        _rule(hyper),
+        _leg(state.radii, state.leg, hyper),
+    )
     logits, level, gradient = _climb(model_fn, state, hyper, task, loss)
     new = _record(state, logits, level, gradient, hyper, task)
     # Checkpoints come at intervals that grow shorter; the start itself is none.
@@ -170,31 +187,31 @@ def _rule(hyper):
     return _RULES[hyper.norm]
 
 
-def legs(hyper: Any) -> list[tuple[float, int]]:
-    """The radius and the number of steps of each leg of a run, a list of pairs."""
-    eps, n_iter = hyper.eps, hyper.n_iter
+def legs(hyper: Any) -> list[tuple[int, int]]:
+    """The radius, as a multiple of eps, and the steps of each leg of a run."""
+    n_iter = hyper.n_iter
     if not hyper.use_largereps:
-        return [(eps, n_iter)]
+        return [(1, n_iter)]
     first = math.ceil(0.3 * n_iter)
     second = min(first, n_iter - first)
-    return [(3 * eps, first), (2 * eps, second), (eps, n_iter - first - second)]
+    return [(3, first), (2, second), (1, n_iter - first - second)]
 
 
-def _leg(leg, hyper):
+def _leg(radii, leg, hyper):
     """Each row's radius, number of steps, and intervals between checkpoints."""
-    radii, steps = zip(*legs(hyper))
+    steps = [each for _, each in legs(hyper)]
     intervals = zip(*(_rule(hyper).intervals(each) for each in steps))
-    tables = [tf.constant(radii, tf.float32), steps, *intervals]
-    return [tf.gather(table, leg) for table in tables]
+    tables = [tf.gather(table, leg) for table in (steps, *intervals)]
+    return [tf.gather(radii, leg, batch_dims=1), *tables]
 
 
 def _runs(state, hyper):
     return max(state.targets.shape[1], 1) * hyper.n_restarts
 
 
-def _first_point(x, keys, best, run, leg, hyper, task):
+def _first_point(x, keys, radii, best, run, leg, hyper, task):
     """The fields as a leg begins: at random, or at the best point of the leg before."""
-    rule, (radius, _, interval, *_) = _rule(hyper), _leg(leg, hyper)
+    rule, (radius, _, interval, *_) = _rule(hyper), _leg(radii, leg, hyper)
     point = rule.start(keys, run, x, radius, hyper, task)
     if len(legs(hyper)) > 1:
         kept = rule.project(best, x, radius, hyper, task)
@@ -216,7 +233,7 @@ def _first_point(x, keys, best, run, leg, hyper, task):
 def _next_leg(state, hyper, task):
     last = state.leg == len(legs(hyper)) - 1
     run, leg = state.run + tf.cast(last, tf.int32), tf.where(last, 0, state.leg + 1)
-    images = state.image, state.keys, state.best
+    images = state.image, state.keys, state.radii, state.best
     return state._replace(**_first_point(*images, run, leg, hyper, task))
 
 
