@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_advdefense.models.precision import in_float32
+
 _KEPT = "_tf_advdefense_frozen"  # the entry of a model's `vars` that holds its pass
 
 
@@ -60,7 +62,8 @@ class FrozenPass:
         self._model = model
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        return frozen_pass(self._model, images)
+        with in_float32(self._model):  # as attacks run any model
+            return frozen_pass(self._model, images)
 
 
 def crafting_model(model: Any, craft_bn: str) -> Any:
