@@ -20,9 +20,9 @@ def confident(policy):
             [
                 keras.Input(SHAPE),
                 keras.layers.Flatten(),
-                keras.layers.Rescaling(1e-5),
-                keras.layers.Dense(8, activation="tanh"),
                 keras.layers.BatchNormalization(),
+                keras.layers.Rescaling(1e-6),
+                keras.layers.Dense(8, activation="tanh"),
                 keras.layers.Dense(4),
                 keras.layers.Activation("linear", dtype="float32"),
             ]
