@@ -187,7 +187,7 @@ def test_progress_in_a_log_is_one_line(capsys):
     for done in (0, 5, 10):
         show(done, 10, 1)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("cw: 10/10 images, 1 fooled, ")
+    assert line.startswith("cw: 10/10 images, 1 of the correctly classified fooled, ")
 
 
 # === Errors ===

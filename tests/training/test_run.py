@@ -36,7 +36,8 @@ def test_a_run_of_a_name(data, tmp_path, capsys):
     assert request["transforms"] == "bit_depth:bits=4" and request["epochs"] == 2
     assert request["defense_args"]["eps_iter"] == pytest.approx(1 / 255)
     assert run.config["epochs_trained"] == 2 and run.config["command"] is None
-    assert run.config["validation_pgd_accuracy"] is not None
+    assert run.config["best_epoch_by"] == "val_pgd_accuracy"
+    assert 0 <= run.config["validation_score"] <= 1
     model = runs.load_model(run.model_path)
     images = data.test.images[:8] / np.float32(255)
     served = runs.load_model(run.directory / "saved_model")

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from tf_advdefense import defenses
 from tf_advdefense.defenses import DEFENSES
+from tf_advdefense.training.checkpoints import Checkpoint
+from tf_advdefense.training.checkpoints import best_epoch
 from tf_advdefense.training.optimizers import make_optimizer
 from tf_advdefense.training.trainer import AdversarialTrainer
 
@@ -188,6 +190,48 @@ def test_the_guard_and_the_best_epoch(as_dataset, capsys):
     for one, best, second in zip(end, weights[0], weights[1], strict=True):
         np.testing.assert_array_equal(one, best)
         assert np.any(one != second)
+
+
+@pytest.mark.parametrize(
+    "rows, best",
+    [
+        # (score, clean accuracy) of each epoch
+        ([(0.0, 0.056), (0.0, 0.167), (0.0, 0.111)], 2),
+        ([(0.0, 0.9), (0.1, 0.1), (0.1, 0.2), (0.1, 0.1)], 3),
+        ([(0.5, 0.3), (0.5, 0.3)], 2),
+        ([(0.6, 0.1), (0.5, 0.9)], 1),
+    ],
+)
+def test_of_equal_scores_the_clean_accuracy_decides(tmp_path, rows, best):
+    """Or else the later epoch; whether it is asked after each epoch or in the end."""
+    trainer = make_trainer("none")
+    trainer.optimizer.build(trainer.classifier.trainable_variables)
+    checkpoint = Checkpoint(trainer, tmp_path)
+    checkpoint.score = "val_fgsm_accuracy"
+    weights = []
+    for epoch, (score, accuracy) in enumerate(rows):
+        trainer.classifier.trainable_variables[0].assign_add(
+            np.ones_like(trainer.classifier.trainable_variables[0])
+        )
+        weights.append(trainer.classifier.get_weights())
+        logs = {"loss": 1.0, "val_accuracy": accuracy, checkpoint.score: score}
+        checkpoint.on_epoch_end(epoch, logs)
+    checkpoint.restore_best()
+    assert_equal(trainer.classifier.get_weights(), weights[best - 1])
+    assert best_epoch(checkpoint.history, checkpoint.score)["epoch"] == best
+
+
+def test_epochs_of_a_former_version_lack_the_score(tmp_path):
+    trainer = make_trainer("none")
+    trainer.optimizer.build(trainer.classifier.trainable_variables)
+    checkpoint = Checkpoint(trainer, tmp_path)
+    checkpoint.score = "val_fgsm_accuracy"
+    former = {"loss": 1.0, "val_accuracy": 0.5, "val_pgd_accuracy": 0.9}
+    checkpoint.on_epoch_end(0, former)
+    checkpoint.on_epoch_end(1, {**former, "val_fgsm_accuracy": 0.1})
+    assert best_epoch(checkpoint.history, checkpoint.score)["epoch"] == 2
+    header = (tmp_path / "history.csv").read_text().splitlines()[0]
+    assert header.endswith("val_pgd_accuracy,val_fgsm_accuracy")
 
 
 def test_an_undefended_model_ends_with_its_last_weights():

@@ -16,28 +16,31 @@ def duration(seconds: float) -> str:
 def progress(what: str) -> Callable[[int, int, int], None]:
     """A callback that draws a progress bar on a terminal, or prints a last line.
 
-    It takes the images done, all of them, and how many are fooled so far.
+    It takes the images done, all of them, and how many of those that were correctly
+    classified are fooled so far.
     """
     started = time.time()
 
     def show(done: int, total: int, fooled: int) -> None:
         passed = time.time() - started
-        line = f"{what}: {done}/{total} images, {fooled} fooled, {duration(passed)}"
+        line = (
+            f"{what}: {done}/{total} images, {fooled} of the correctly classified "
+            f"fooled, {duration(passed)}"
+        )
         if sys.stderr.isatty():
-            _draw(line, done, total, fooled, passed)
+            _draw(line, done, total, passed)
         elif done == total:
             print(line, file=sys.stderr, flush=True)
 
     return show
 
 
-def _draw(line: str, done: int, total: int, fooled: int, passed: float) -> None:
+def _draw(line: str, done: int, total: int, passed: float) -> None:
     bar = "=" * (30 * done // total)
-    rate = f", {100 * fooled / max(done, 1):.0f} %"
     left = f", {duration(passed / done * (total - done))} left" if done else ""
     # Erased to the end: the line before may have been longer.
     print(
-        f"\r[{bar:<30}] {line}{rate}{left}\033[K",
+        f"\r[{bar:<30}] {line}{left}\033[K",
         end="\n" * (done == total),
         file=sys.stderr,
         flush=True,

@@ -17,13 +17,13 @@ import functools
 import numbers
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.defenses import hyperparameters
 from tf_advdefense.defenses.registry import SUMMARIES
-from tf_advdefense.defenses.robust_accuracy import RobustAccuracy
+from tf_advdefense.defenses.robust_accuracy import Score
+from tf_advdefense.defenses.robust_accuracy import under_pgd
 
 Batch = dict[str, tf.Tensor]
 Loss = tuple[tf.Tensor, tf.Tensor]  # a scalar, and the logits [n, classes]
@@ -53,6 +53,8 @@ class Defense:
         are part of the method.
       max_drop: the fall of the accuracy under PGD, in [0, 1], that ends a training;
         None: none does.
+      score: `score(hyper, attack, parts)`, the accuracy that it claims, by which the
+        best epoch is chosen, or None for that on clean images; see `robust_accuracy`.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Defense:
     )
     training: dict[str, Any] = dataclasses.field(default_factory=dict)
     max_drop: float | None = None
+    score: Score = under_pgd
 
     @property
     def summary(self) -> str:
@@ -138,8 +141,8 @@ class BoundDefense:
       hyper: every hyperparameter, its attack's too, as a dict.
       replays: how often in a row each batch is trained on.
       training: optimizer settings and epochs that are part of the method, as a dict.
-      robust_accuracy: None, or `robust_accuracy(model, images, labels)` under PGD in
-        its L-inf ball, which scores its epochs.
+      robust_accuracy: None, or `robust_accuracy(model, images, labels)`, which scores
+        its epochs; its `name` is that of the score.
       max_drop: see `Defense`.
     """
 
@@ -151,7 +154,7 @@ class BoundDefense:
         self.hyper = {**values._asdict(), **_described(attack)}
         self.replays = self.hyper.get("replays", 1)
         self.training, self.max_drop = dict(kind.training), kind.max_drop
-        self.robust_accuracy = _robust_accuracy(self.hyper)
+        self.robust_accuracy = kind.score(self.hyper, attack, parts)
 
     def __call__(self, model: Any, batch: Batch) -> Loss:
         """The training loss, a scalar, and the clean images' logits [n, classes]."""
@@ -205,10 +208,3 @@ def _described(attack):
     if attack is None:
         return {}
     return {"attack": attack.name, "norm": attack.norm, **_hyper(attack)}
-
-
-def _robust_accuracy(hyper):
-    eps = hyper.get("eps", hyper.get("eps_linf"))
-    if not eps or hyper.get("norm", np.inf) != np.inf:
-        return None
-    return RobustAccuracy(eps)

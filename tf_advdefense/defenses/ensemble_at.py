@@ -18,6 +18,7 @@ from tf_advdefense.defenses import fgsm_at
 from tf_advdefense.defenses.crafting import against_current
 from tf_advdefense.defenses.crafting import draw_keys
 from tf_advdefense.defenses.defense import Defense
+from tf_advdefense.defenses.robust_accuracy import under_transfer
 
 
 class Hyper(NamedTuple):
@@ -73,4 +74,5 @@ ensemble_at = Defense(
     attack="fgsm",
     parts=("sources",),
     published={"cifar10": {"eps": 8 / 255}, "mnist": {"eps": 0.3}},
+    score=under_transfer,
 )

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_advdefense.defenses import losses
 from tf_advdefense.defenses.crafting import against_current
 from tf_advdefense.defenses.defense import Defense
+from tf_advdefense.defenses.robust_accuracy import under_its_attack
 
 
 class Hyper(NamedTuple):
@@ -48,4 +49,5 @@ fgsm_at = Defense(
     craft=craft,
     attack="fgsm",
     published={"cifar10": {"eps": 8 / 255}, "mnist": {"eps": 0.25}},
+    score=under_its_attack,
 )

@@ -16,6 +16,8 @@ from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.defenses import fgsm_at
 from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.forward import crafting_model
+from tf_advdefense.defenses.robust_accuracy import RobustAccuracy
+from tf_advdefense.defenses.robust_accuracy import pgd
 
 
 class Hyper(NamedTuple):
@@ -89,6 +91,15 @@ def _attacks(hyper):
     ]
 
 
+def under_three(
+    hyper: dict[str, Any], attack: Any, parts: dict[str, Any]
+) -> RobustAccuracy:
+    """The accuracy under PGD in each of the three balls at once."""
+    norms = {"linf": np.inf, "l2": 2, "l1": 1}
+    balls = [(hyper[f"eps_{name}"], norm) for name, norm in norms.items()]
+    return RobustAccuracy("pgd", [pgd(eps, norm) for eps, norm in balls if eps])
+
+
 def _worst(model_fn, found, label):
     """Of several examples of each image the one with the highest cross-entropy."""
     losses = [cross_entropy(labels=label, logits=model_fn(adv)) for adv in found]
@@ -97,5 +108,9 @@ def _worst(model_fn, found, label):
 
 
 multi_norm = Defense(
-    name="multi_norm", hyper=Hyper(), loss=fgsm_at.loss, craft=in_three_norms
+    name="multi_norm",
+    hyper=Hyper(),
+    loss=fgsm_at.loss,
+    craft=in_three_norms,
+    score=under_three,
 )

@@ -21,6 +21,19 @@ from tf_advdefense.artifacts.files import write_bytes
 from tf_advdefense.training.schedules import Plateau
 
 
+def rank(row: dict[str, float], score: str) -> tuple[float, float]:
+    """By which epochs are compared: the score, and of equals the clean accuracy.
+
+    Of an epoch that was not scored, as a former version left it, the former is lowest.
+    """
+    return row.get(score, -math.inf), row.get("val_accuracy", 0.0)
+
+
+def best_epoch(history: list[dict[str, float]], score: str) -> dict[str, float]:
+    """The best epoch of a history, the last of equals."""
+    return max(reversed(history), key=lambda row: rank(row, score))
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Keeps `checkpoints/state.npz`, `checkpoints/best.npz` and `history.csv`.
 
@@ -32,7 +45,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Attributes:
       history: a dict per epoch.
-      score: the logs' entry that is largest in the best epoch.
+      score: the logs' entry that is largest in the best epoch; see `rank`.
     """
 
     def __init__(
@@ -58,7 +71,6 @@ class Checkpoint(keras.callbacks.Callback):
                 "`overwrite`."
             )
         rate = float(keras.ops.convert_to_numpy(self._trainer.optimizer.learning_rate))
-        better = all(logs[self.score] > row[self.score] for row in self.history)
         self.history.append(
             {
                 "epoch": epoch + 1,
@@ -66,6 +78,7 @@ class Checkpoint(keras.callbacks.Callback):
                 **{key: float(value) for key, value in logs.items()},
             }
         )
+        better = best_epoch(self.history, self.score) is self.history[-1]
         if self._plateau is not None:
             self._trainer.optimizer.learning_rate.assign(
                 rate * self._plateau.factor(float(logs["loss"]))
@@ -106,7 +119,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _csv(self):
         text = io.StringIO()
-        writer = csv.DictWriter(text, self.history[0])
+        # A training that a former version began has entries that only later epochs do.
+        columns = dict.fromkeys(key for row in self.history for key in row)
+        writer = csv.DictWriter(text, columns)
         writer.writeheader()
         writer.writerows(self.history)
         return text.getvalue().encode()

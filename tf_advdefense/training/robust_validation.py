@@ -4,6 +4,7 @@ Training on single-step examples can lose all robustness within an epoch, while 
 accuracy on such examples, and on clean images, rises: catastrophic overfitting (Wong et
 al. 2020, arXiv:2001.03994, section 5.3). Accuracy on clean images cannot choose the
 best epoch of a robust training either (Rice et al. 2020, arXiv:2002.11569).
+A defence is scored by the accuracy that it claims: `Defense.score`.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ EXAMPLES = 512  # images, of which one is 0.2 % of the accuracy
 
 
 class RobustValidation(keras.callbacks.Callback):
-    """Adds `val_pgd_accuracy` to the logs; may end a training at its last good epoch.
+    """Adds `val_NAME_accuracy` to the logs; may end a training at its last good epoch.
 
     Deviation from Wong et al.: the accuracy is compared with the best so far, not with
     the last one, so that a fall in two steps counts too. It must come before the
@@ -28,7 +29,7 @@ class RobustValidation(keras.callbacks.Callback):
       checkpoint: of the training; an epoch that is refused is not written, and the one
         before is restored.
       accuracy: `accuracy(model, images, labels)` under attack, in [0, 1]; see
-        `defenses.robust_accuracy`.
+        `defenses.robust_accuracy`. NAME is its `name`, or pgd where it has none.
       images: uint8, or float32 in [0, 1], `[n, height, width, channels]`: a few hundred
         validation images will do.
       labels: int `[n]`.
@@ -37,8 +38,6 @@ class RobustValidation(keras.callbacks.Callback):
     Attributes:
       score: the logs' entry that it adds.
     """
-
-    score = "val_pgd_accuracy"
 
     def __init__(
         self,
@@ -49,6 +48,7 @@ class RobustValidation(keras.callbacks.Callback):
         max_drop: float | None = None,
     ):
         super().__init__()
+        self.score = _score_name(accuracy)
         self._checkpoint, self._accuracy, self._max_drop = (
             checkpoint,
             accuracy,
@@ -59,7 +59,8 @@ class RobustValidation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         accuracy = self._accuracy(self.model.classifier, self._images, self._labels)
         logs[self.score] = accuracy
-        best = max((row[self.score] for row in self._checkpoint.history), default=0.0)
+        scores = (row.get(self.score, 0.0) for row in self._checkpoint.history)
+        best = max(scores, default=0.0)
         if self._max_drop is None or accuracy >= best - self._max_drop:
             return
         print(
@@ -79,5 +80,16 @@ def validation_of(
     if accuracy is None:
         return []
     max_drop = getattr(defense, "max_drop", None)
-    checkpoint.score = RobustValidation.score
-    return [RobustValidation(checkpoint, accuracy, images, labels, max_drop)]
+    scoring = RobustValidation(checkpoint, accuracy, images, labels, max_drop)
+    checkpoint.score = scoring.score
+    return [scoring]
+
+
+def score_of(defense: Any) -> str:
+    """The logs' entry by which the best epoch of a defence is chosen."""
+    accuracy = getattr(defense, "robust_accuracy", None)
+    return "val_accuracy" if accuracy is None else _score_name(accuracy)
+
+
+def _score_name(accuracy):
+    return f"val_{getattr(accuracy, 'name', 'pgd')}_accuracy"

@@ -29,6 +29,7 @@ from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.defense import BoundDefense
 from tf_advdefense.defenses.transforms import with_transforms
 from tf_advdefense.training import optimizers
+from tf_advdefense.training.checkpoints import best_epoch
 from tf_advdefense.training.mix import Mix
 from tf_advdefense.training.parts import compare_temperatures
 from tf_advdefense.training.parts import in_todays_hashes
@@ -37,7 +38,7 @@ from tf_advdefense.training.parts import models_of
 from tf_advdefense.training.parts import request_of
 from tf_advdefense.training.parts import source_names
 from tf_advdefense.training.recipe import Recipe
-from tf_advdefense.training.robust_validation import RobustValidation
+from tf_advdefense.training.robust_validation import score_of
 from tf_advdefense.training.schedules import Plateau
 from tf_advdefense.training.train import accuracy
 from tf_advdefense.training.train import train
@@ -233,15 +234,15 @@ class _Task:
         )
 
     def _evaluation(self, history):
-        robust = RobustValidation.score
-        score = robust if robust in history[0] else "val_accuracy"
-        best = max(history, key=lambda row: row[score])
+        score = score_of(self.defense)
+        best = best_epoch(history, score)
         return {
             "dataset": self.data.name,
             "best_epoch": best["epoch"],
+            "best_epoch_by": score,
+            "validation_score": best.get(score),
             "epochs_trained": len(history),
             "validation_accuracy": best["val_accuracy"],
-            "validation_pgd_accuracy": best.get(robust),
             "test_accuracy": accuracy(self.trainer.classifier, self.data.test),
             "test_examples": len(self.data.test),
         }

@@ -47,12 +47,13 @@ def train(
       plateau: a `schedules.Plateau`, or None.
       resume: continue from `checkpoints/`, if there is one.
       on_epoch: called with (epochs done, logs) after each checkpoint.
-      scored_on: validation images whose accuracy under the defence's attack scores the
-        epochs, where it has one; None: the clean accuracy does.
+      scored_on: validation images on which epochs are scored by the accuracy that the
+        defence claims (`Defense.score`); None: the clean accuracy does.
 
     Returns:
       The epochs' history as a list of dicts. The classifier holds the weights of the
-      epoch with the best score (the first of equals).
+      epoch with the best score; of equals that with the best clean accuracy, or else
+      the last.
 
     Raises:
       ValueError: the loss stopped being finite.

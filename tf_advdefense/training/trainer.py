@@ -85,9 +85,10 @@ class AdversarialTrainer(keras.Model):
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`, with what belongs to the defence.
 
-        Epochs of a defence with a radius in L-inf are scored by the accuracy under PGD
-        on the first 512 images of `validation_data`: the classifier ends with the
-        weights of the best one, and some defences end a training where it collapses.
+        Epochs of a defence with a radius are scored by the accuracy that it claims
+        (`Defense.score`) on the first 512 images of `validation_data`: the classifier
+        ends with the weights of the best one, and some defences end a training where
+        it collapses.
 
         Args:
           x, y: images float32 `[n, height, width, channels]` in [0, 1], or uint8, and

@@ -32,6 +32,7 @@ KEYS = {
     "forwards": np.int64,
     "backwards": np.int64,
 }
+TARGETED = {"targets": np.full(40, 2)}
 every_attack = pytest.mark.parametrize("name", ATTACKS)
 
 
@@ -49,6 +50,11 @@ def data(model):
 
 
 def attack(name):
+    if name == "sequence":
+        sequence = small_models.within_budget("autoattack")
+        return dataclasses.replace(
+            sequence, parts=lambda *_: list(map(attack, ATTACKS))
+        )
     return small_models.within_budget(name, **ATTACKS[name])
 
 
@@ -178,8 +184,10 @@ def test_padding_costs_an_attack_that_stops_per_image_nothing(model, data):
     assert set(sizes) == {8}
 
 
-@every_attack
-def test_progress_counts_up_to_all_images(model, data, name):
+@pytest.mark.parametrize("settings", [{}, {"attack_labels": "predicted"}, TARGETED])
+@pytest.mark.parametrize("name", [*ATTACKS, "sequence"])
+def test_progress_counts_up_to_all_images(model, data, name, settings):
+    """An image that was wrong before the attack is not fooled by it."""
     calls = []
     out = craft(
         model,
@@ -187,11 +195,14 @@ def test_progress_counts_up_to_all_images(model, data, name):
         *data,
         batch_size=16,
         progress=lambda *numbers: calls.append(numbers),
+        **settings,
     )
     done, totals, fooled = zip(*calls)
     assert sorted(done) == list(done) and sorted(fooled) == list(fooled)
     assert set(totals) == {40} and done[-1] == 40
-    assert fooled[-1] == np.sum(out["prediction"] != out["label"])
+    right = out["clean_prediction"] == out["label"]
+    assert fooled[-1] == np.sum(right & (out["prediction"] != out["label"]))
+    assert fooled[-1] < np.sum(out["prediction"] != out["label"])
 
 
 def test_estimate_is_batches_times_passes(model, data, monkeypatch):

@@ -37,7 +37,7 @@ def run(
     keys: tf.Tensor,
     task: Any,
     count: int | None = None,
-    report: Callable[[int, int], None] = lambda done, fooled: None,
+    report: Callable[[int, np.ndarray], None] = lambda done, fooled: None,
 ) -> Outcome:
     """The adversarial images of a batch, and the passes that each has taken.
 
@@ -47,7 +47,8 @@ def run(
       x, y, keys: images, labels or targets and draw keys, checked; `[n, ...]`.
       task: an `attack.Task`.
       count: how many images come before padding; None for all.
-      report: called with the numbers of images done and, among them, of the fooled.
+      report: called with the number of images done and with which are fooled, bool
+        `[count]`.
     """
     rows = _Rows(model_fn, x, y, keys)
     eager = tf.executing_eagerly()
@@ -110,7 +111,7 @@ def _shrinking(attack, rows, task, count, report):
         if not working:
             fooled, *passes = results
             return Outcome(tf.constant(adv), fooled.astype(bool), *passes)
-        report(count - working, int(np.sum(results[0, :count])))
+        report(count - working, results[0, :count].astype(bool))
         state = attack.advance(rows.model_fn, state, attack.hyper, task)
 
 
@@ -146,7 +147,7 @@ def _sequence(parts, rows, task, count, report):
         adv[robust] = found
         fooled[robust], passes[:, robust] = taken[0], passes[:, robust] + taken[1:]
         robust = robust[~taken[0]]
-        report(count - len(robust), count - len(robust))
+        report(count - len(robust), fooled[:count])
     return Outcome(tf.constant(adv), fooled, *passes)
 
 

@@ -65,8 +65,9 @@ def craft_batches(
         positions; random draws depend on them.
       targets: int `[n]`, the classes to reach; None for an untargeted attack.
       attack_labels: "true" or "predicted", the labels an untargeted attack leaves.
-      progress: called with the numbers of images done, of all images, and of images
-        that fooled the model so far.
+      progress: called with the numbers of images done, of all images, and of those
+        fooled so far: right when clean, wrong when attacked (or, of an image that a
+        targeted attack still works on, at its target).
 
     Yields:
       dicts of arrays with a row per image: `image` (float32, adversarial), `label`,
@@ -87,14 +88,18 @@ def craft_batches(
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
         clean = as_float(images[rows])
-
-        def report(done, fooled_now, before=fooled, start=start):
-            if progress is not None:
-                progress(start + done, len(images), before + fooled_now)
-
         clean_prediction = predict(itself, pad(clean)).numpy()[: len(clean)]
         goal = labels[rows] if attack_labels == "true" else clean_prediction
         goal = goal if targets is None else targets[rows]
+        to_fool = clean_prediction == labels[rows]
+        # At its target an image is fooled, unless that was its class all along.
+        mid_way = to_fool if targets is None else to_fool & (goal != labels[rows])
+
+        def report(done, fooled_now, before=fooled, start=start, mid_way=mid_way):
+            if progress is not None:
+                count = before + int(np.sum(fooled_now & mid_way))
+                progress(start + done, len(images), count)
+
         x, y, places = check_inputs(
             attacked,
             pad(clean),
@@ -107,9 +112,9 @@ def craft_batches(
         found = batch.run(attack, attacked, x, y, keys, task, len(clean), report)
         prediction = predict(itself, found.images).numpy()[: len(clean)]
         adv = found.images.numpy()[: len(clean)]
-        count = int(np.sum((prediction == goal) == task.targeted))
-        report(len(clean), count)
-        fooled += count
+        wrong = prediction != labels[rows]
+        report(len(clean), wrong)
+        fooled += int(np.sum(wrong & to_fool))
         yield {
             "image": adv,
             "label": np.asarray(labels[rows], np.int64),
