@@ -33,6 +33,20 @@ def default_eps(attack: Attack) -> float | None:
     return attack.defaults.get("eps")
 
 
+def at_radius(attack: Attack, eps: float) -> Attack:
+    """The attack at a radius, with steps that together reach the ball's surface.
+
+    Steps of their default length that would all end inside it become those of Madry et
+    al. (2017, arXiv:1706.06083): 2.5 eps / nb_iter each.
+    """
+    attack = attack.replace(eps=eps)
+    params = attack.hyper._asdict()
+    size, count = params.get("eps_iter"), params.get("nb_iter")
+    if size is None or size != attack.defaults["eps_iter"] or size * count >= eps:
+        return attack
+    return attack.replace(eps_iter=min(eps, 2.5 * eps / count))
+
+
 def eps_text(attack: Attack) -> str | None:
     """Its radius as people write it; None where it has none."""
     return None if attack.eps is None else radius_text(attack.eps)

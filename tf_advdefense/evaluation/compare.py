@@ -28,13 +28,15 @@ from tf_advdefense.attacks.core.craft import estimate
 from tf_advdefense.attacks.core.craft import time_passes
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import attack_facts
-from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.classifiers import said
 from tf_advdefense.evaluation.example_grids import example_grids
+from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.measurements import Progress
 from tf_advdefense.evaluation.plan import plan
+from tf_advdefense.evaluation.plan import searches
+from tf_advdefense.evaluation.red_flags import red_flags
 from tf_advdefense.evaluation.stale_sets import stale_sets
 from tf_advdefense.evaluation.targets import ModelOrPath
 from tf_advdefense.evaluation.targets import Target
@@ -123,12 +125,24 @@ def compare(
     )
     store = pathlib.Path(output_dir, "measurements")
     taken = _take(measurements, data, batch_size, store, progress, say)
+    beside = searches(
+        measurements,
+        [record for record, _ in taken],
+        data,
+        few=num_costly,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    for each in beside:
+        say(f"Gradients vanish: {each.title}, which needs none, is run beside.")
+    if beside:
+        taken += _take(beside, data, batch_size, store, progress, say)
     per_example = {name: array for _, part in taken for name, array in part.items()}
     results = _results([record for record, _ in taken], targets, sets, data)
     results["dataset"]["note"] = note
     results["stale_sets"] = stale
     results["commands"] += [command] if command else []
-    results["flags"] = diagnostics.red_flags(results, per_example)
+    results["flags"] = red_flags(results, per_example, data)
     directory = pathlib.Path(report_dir or pathlib.Path(output_dir, "report"))
     records.save_results(directory, results, per_example)
     grids = example_grids(results, sets, data)
@@ -194,9 +208,11 @@ def _take(
     targets = {m.target.name: m.target for m in todo}
     models = {name: target.load() for name, target in targets.items()}
     _announce(todo, models, data, batch_size, say)
+    looks = Looks()
     for each in todo:
         shown = progress(each.title) if progress else None
-        taken[each.key] = each.take(models[each.target.name], data, batch_size, shown)
+        model = models[each.target.name]
+        taken[each.key] = each.take(model, data, batch_size, shown, looks)
         records.store(store, *taken[each.key])
     return [taken[key] for key in known]
 

@@ -22,6 +22,7 @@ from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.datasets import Split
+from tf_advdefense.evaluation import signs
 from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.images import NORMS
 from tf_advdefense.images import as_float
@@ -121,30 +122,50 @@ def _statistics(
     }
 
 
+def _measure_examples(examples: Arrays) -> Measured:
+    return measure(
+        examples["label"],
+        examples["clean_prediction"],
+        examples["prediction"],
+        {norm: examples[norm] for norm in NORMS},
+    )
+
+
 def on_clean(model: ModelFn, split: Split, batch_size: int = 128) -> Measured:
     """Accuracy on clean images; see `measure` for what is returned."""
     started = time.perf_counter()
     prediction = classify(model, split.images, batch_size)
     fields, arrays = measure(split.labels, prediction, prediction)
+    fields["signs"] = {"untrained": signs.is_untrained(model)}
     return _timed(fields, started), {**arrays, "index": split.index}
 
 
 def on_set(
-    model: ModelFn, examples: Arrays, clean_images: np.ndarray, batch_size: int = 128
+    model: ModelFn,
+    examples: Arrays,
+    clean_images: np.ndarray,
+    batch_size: int = 128,
+    attacked: ModelFn | None = None,
 ) -> Measured:
     """Accuracy on an adversarial set made for whichever model.
 
     Args:
       examples: the arrays of `adversarial_sets.read_arrays`.
       clean_images: uint8 [n, ...], the images that the set was made from, in its order.
+      attacked: for a set that was made on this model, what was climbed: the model, or
+        what stood in its place. Its `signs` are gathered, then.
     """
     started = time.perf_counter()
-    fields, arrays = measure(
-        examples["label"],
-        classify(model, clean_images, batch_size),
-        classify(model, examples["image"], batch_size),
-        {norm: examples[norm] for norm in NORMS},
-    )
+    seen = {
+        **examples,
+        "clean_prediction": classify(model, clean_images, batch_size),
+        "prediction": classify(model, examples["image"], batch_size),
+    }
+    fields, arrays = _measure_examples(seen)
+    if attacked is not None:
+        fields["signs"] = signs.of_examples(
+            model, attacked, seen, clean_images, batch_size
+        )
     return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
 
 
@@ -180,11 +201,9 @@ def under_attack(
     if attacked is not None:
         examples["clean_prediction"] = classify(model, split.images, batch_size)
         examples["prediction"] = classify(model, examples["image"], batch_size)
-    fields, arrays = measure(
-        examples["label"],
-        examples["clean_prediction"],
-        examples["prediction"],
-        {norm: examples[norm] for norm in NORMS},
+    fields, arrays = _measure_examples(examples)
+    fields["signs"] = signs.of_examples(
+        model, attacked or model, examples, split.images, batch_size, attack
     )
     passes = {key: float(examples[key].mean()) for key in ("forwards", "backwards")}
     return _timed({**fields, **passes}, started), {**arrays, "index": split.index}
@@ -192,4 +211,5 @@ def under_attack(
 
 def _timed(fields: dict[str, Any], started: float) -> dict[str, Any]:
     seconds = round(time.perf_counter() - started, 1)
-    return {"forwards": 0, "backwards": 0, **fields, "seconds": seconds}
+    absent = {"forwards": 0, "backwards": 0, "signs": None}
+    return {**absent, **fields, "seconds": seconds}

@@ -20,13 +20,16 @@ import numpy as np
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
+from tf_advdefense.datasets import Split
 from tf_advdefense.defenses.adaptive import attacked_view
 from tf_advdefense.evaluation import evaluate
+from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Record
 from tf_advdefense.evaluation.targets import Target
 
 Progress = Callable[[int, int, int], None]
+_OWN = ("white-box", "oblivious")  # Settings in which the model itself is attacked.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Measurement:
         data: Dataset,
         batch_size: int,
         progress: Progress | None = None,
+        looks: Looks | None = None,
     ) -> tuple[Record, PerExample]:
         """Measures `model`; returns its record and {"KEY/...": array}.
 
@@ -90,8 +94,20 @@ class Measurement:
 
         Args:
           progress: called with the numbers of images done, of all, and of the fooled.
+          looks: at gradients, shared by the measurements of a comparison.
         """
-        fields, arrays = self._measured(model, data, batch_size, progress)
+        setting = self.record["setting"]
+        attacked = None
+        if setting in _OWN:
+            attacked = attacked_view(setting, model, self.target.temperature)
+        fields, arrays = self._measured(model, attacked, data, batch_size, progress)
+        if attacked is not None and self.record["access"] == "gradients":
+            images = self._clean(data, arrays["index"])
+            name = f"{self.target.name} {setting}"
+            look, arrays["masked"] = (looks or Looks()).at(
+                name, model, attacked, images, batch_size
+            )
+            fields["signs"] |= look
         arrays["index"] = arrays["index"].astype(np.int32)
         # The type checker cannot see that the parts complete each other.
         record: Any = {"key": self.key, **self.record, **fields}
@@ -100,6 +116,7 @@ class Measurement:
     def _measured(
         self,
         model: keras.Model,
+        attacked: keras.Model | None,
         data: Dataset,
         batch_size: int,
         progress: Progress | None,
@@ -107,10 +124,9 @@ class Measurement:
         if self.adv_set is not None:
             examples = adversarial_sets.read_arrays(self.adv_set)
             clean = clean_images(data, self.adv_set, examples)
-            return evaluate.on_set(model, examples, clean, batch_size)
+            return evaluate.on_set(model, examples, clean, batch_size, attacked)
         if self.attack is None:
             return evaluate.on_clean(model, data.test, batch_size)
-        attacked = attacked_view(self.record["setting"], model, self.target.temperature)
         return evaluate.under_attack(
             model,
             self.attack,
@@ -121,11 +137,23 @@ class Measurement:
             attacked=None if attacked is model else attacked,
         )
 
+    def _clean(self, data: Dataset, index: np.ndarray) -> Split:
+        """The clean images that were attacked, by their indices."""
+        if self.adv_set is None:
+            return data.test.take(self.num_examples)
+        return _rows(data.split(self.adv_set.config["request"]["split"]), index)
+
 
 def clean_images(
     data: Dataset, adv_set: adversarial_sets.AdversarialSet, examples: PerExample
 ) -> np.ndarray:
     """The images uint8 [n, ...] that a set's `examples` were made from, in order."""
     split = data.split(adv_set.config["request"]["split"])
+    return _rows(split, examples["clean_index"]).images
+
+
+def _rows(split: Split, index: np.ndarray) -> Split:
+    """The images of these indices, in their order."""
     position = {index: i for i, index in enumerate(split.index.tolist())}
-    return split.images[[position[i] for i in examples["clean_index"].tolist()]]
+    rows = [position[i] for i in index.tolist()]
+    return Split(split.images[rows], split.labels[rows], split.index[rows])

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
+from tf_advdefense.attacks.black_box.square import square
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation.measurements import Measurement
+from tf_advdefense.evaluation.records import Record
 from tf_advdefense.evaluation.targets import Target
 
 CHEAP = 150  # Forward or backward passes per image.
@@ -62,6 +64,59 @@ def plan(
             if target.masked:
                 measurements.append(_live("oblivious", *arguments))
     return measurements
+
+
+def searches(
+    measurements: Sequence[Measurement],
+    measured: Sequence[Record],
+    data: Dataset,
+    *,
+    few: int,
+    batch_size: int,
+    seed: int = 0,
+) -> list[Measurement]:
+    """Square beside each ball in which a gradient attack found gradients of zero.
+
+    Such an attack stands still, and its number is no robustness: Square needs none. It
+    is not planned where an image in a hundred or fewer have no gradient, where its
+    norm is not Square's, and where Square or an AutoAttack that ends with it is there.
+
+    Args:
+      measurements: of `plan`.
+      measured: their records.
+      data, few, batch_size, seed: as of `plan`.
+    """
+    found: dict[str, Measurement] = {}
+    for each, record in zip(measurements, measured):
+        signs = record["signs"] or {}
+        few_masked = max(1, 0.01 * signs.get("seen", 0))
+        if signs.get("zero_gradients", 0) <= few_masked:
+            continue
+        if record["setting"] != "white-box" or record["goal"] != "fixed-eps":
+            continue
+        norm = float(record["norm"] or "nan")
+        if norm in square.norms and not _is_searched(record, measured):
+            attack = square.replace(**square.budget, eps=record["eps"], norm=norm)
+            given = each.target, record["eps_text"], attack, data, batch_size, seed
+            live = _live("white-box", *given, min(len(data.test), few))
+            found[live.key] = live
+    return list(found.values())
+
+
+def _is_searched(record: Record, measured: Sequence[Record]) -> bool:
+    """Whether Square runs in the same ball, alone or at an AutoAttack's end."""
+    return any(
+        _ball(each) == _ball(record)
+        and (
+            each["attack"] == "square"
+            or (each["attack"] == "autoattack" and each["params"]["version"] != "rand")
+        )
+        for each in measured
+    )
+
+
+def _ball(record: Record) -> tuple:
+    return record["target"], record["setting"], record["norm"], record["eps"]
 
 
 def _covers(config: dict[str, Any], target: Target, attack: Attack, count: int) -> bool:

@@ -10,6 +10,7 @@
     KEY/clean_ok  bool     correctly classified when clean
     KEY/ok        bool     correctly classified when clean *and* when attacked
     KEY/l1, KEY/l2, KEY/linf  float32  norms of the perturbations
+    KEY/masked    bool     without a gradient; of white-box attacks that need one
 
 so that every number of a report can be computed anew. Files of former formats are
 read as if they were of today's. This module does without TensorFlow, and so does
@@ -22,6 +23,7 @@ import json
 import os
 import pathlib
 from typing import Any
+from typing import NotRequired
 from typing import TypedDict
 
 import numpy as np
@@ -29,7 +31,7 @@ import numpy as np
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts.former_formats import without_kind
 
-FORMAT = 3
+FORMAT = 4
 Path = str | os.PathLike[str]
 PerExample = dict[str, np.ndarray]
 
@@ -51,6 +53,27 @@ class Model(TypedDict):
     adapted: list[str] | None  # what was done to a model from elsewhere
     warnings: list[str] | None  # what could not be done
     role: str  # "target", "source" or "control"; see `targets.roles`
+
+
+class Signs(TypedDict, total=False):
+    """What `red_flags` asks beyond counts; absent where it was not looked at.
+
+    Of gradients at the clean images, `signs.Looks`; the others, `signs`.
+    """
+
+    untrained: bool  # its weights are as a new model has them
+    still_right: int  # right when attacked, whatever they were when clean
+    rounded: int  # resist when the examples are rounded to grey levels
+    raised: int  # rightly classified, and less surely so when attacked
+    missed: int  # fool what was attacked in the model's place, but not the model
+    fooled_by: dict[str, int]  # of a sequence: by which of its parts
+    seen: int  # rightly classified images whose gradients were looked at
+    zero_gradients: int  # the gradient of the log odds is exactly zero
+    zero_ce_gradients: int  # that of the cross-entropy is, in float32
+    tiny_ce_gradients: int  # or it is below 1e-6 in every pixel
+    median_log_odds: float | None  # of the label
+    cosine: float | None  # median, of gradients half a grey level apart
+    unstable: int  # wrong half a grey level apart
 
 
 class Record(TypedDict):
@@ -88,14 +111,16 @@ class Record(TypedDict):
     forwards: float  # mean forward passes of the attack per image
     backwards: float
     seconds: float
+    signs: Signs | None
 
 
 class Flag(TypedDict):
-    """A reason to distrust a number; see `diagnostics`."""
+    """A reason to distrust a number; see `red_flags`."""
 
     flag: str
     where: str
     detail: str
+    remedy: NotRequired[str]  # since format 4
 
 
 class Results(TypedDict, total=False):
@@ -195,7 +220,8 @@ def _in_todays_format(results: dict[str, Any]) -> Results:
 
 
 def _record_today(record: Any) -> Record:
-    """Format 2 had `kind`; format 1 counted input gradients alone, in `passes`."""
+    """Format 3 had no `signs`, 2 had `kind`; 1 counted gradients alone, in `passes`."""
+    record = {"signs": None, **record}
     if "kind" not in record:
         return record
     today: Any = {"title": None, **without_kind(record)}

@@ -130,7 +130,7 @@ CSV_COLUMNS = [
 
 
 def records_csv(results: Results) -> str:
-    """All records at full precision, one a line, parameters as JSON."""
+    """All records at full precision, one a line, parameters and signs as JSON."""
     text = io.StringIO()
     writer = csv.DictWriter(
         text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n"
@@ -143,7 +143,10 @@ def records_csv(results: Results) -> str:
                 **record,
                 "interval_low": low,
                 "interval_high": high,
-                "params": json.dumps(record.get("params") or {}, sort_keys=True),
+                **{
+                    key: json.dumps(record.get(key) or {}, sort_keys=True)
+                    for key in ("params", "signs")
+                },
             }
         )
     return text.getvalue()

@@ -42,7 +42,7 @@ def write_report(
     Args:
       directory: where to; made if absent.
       results: the content of `results.json` (see `evaluation.records`), with
-        optional "flags": [{"flag", "where", "detail"}] to warn of.
+        optional "flags": [{"flag", "where", "detail", "remedy"}] to warn of.
       per_example: the arrays of `per_example.npz`; comparisons and distance curves
         are left out where arrays are missing.
       examples: image grids, [{"attack", "title", "eps_text", "source", "clean" and
@@ -112,9 +112,9 @@ def _summary(results, per_example):
 
 
 def _flags(results):
-    header = [Cell("Red flag"), Cell("Where"), Cell("What it says")]
+    header = [Cell(t) for t in ("Red flag", "Where", "What it says", "What to do")]
     rows = [
-        [Cell(str(f.get(key, ""))) for key in ("flag", "where", "detail")]
+        [Cell(str(f.get(key, ""))) for key in ("flag", "where", "detail", "remedy")]
         for f in results.get("flags") or []
     ]
     caption = "Signs that a number above may not mean what it seems to."

@@ -13,15 +13,17 @@ def render(results: Results) -> str:
 
     Before them, a line for each red flag.
     """
-    flags = [
-        f"Red flag: {f['flag']}, {f['where']}: {f['detail']}"
-        for f in results.get("flags") or []
-    ]
+    flags = [_flag(flag) for flag in results.get("flags") or []]
     shown = [
         _table(protocol.title, tables.accuracy_table(results, protocol))
         for protocol in protocols.protocols(results)
     ]
     return "\n\n".join([*(["\n".join(flags)] if flags else []), *shown])
+
+
+def _flag(flag):
+    remedy = f". {flag['remedy']}" if flag.get("remedy") else ""
+    return f"Red flag: {flag['flag']}, {flag['where']}: {flag['detail']}{remedy}"
 
 
 def _table(title, table):

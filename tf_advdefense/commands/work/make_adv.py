@@ -13,6 +13,7 @@ from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.commands.flags import number
 from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.work.data import dataset_of
+from tf_advdefense.evaluation.attack_facts import at_radius
 from tf_advdefense.evaluation.crafted_sets import make_set
 from tf_advdefense.evaluation.sources import source_of
 
@@ -59,7 +60,7 @@ def _attacks(flags: FlagValues) -> list[tuple[str | None, Attack]]:
     attack = attack.replace(**{**attack.budget, **flags.attack_args})
     if not flags.eps:
         return [(None, attack)]
-    return [(text, attack.replace(eps=number(text))) for text in flags.eps]
+    return [(text, at_radius(attack, number(text))) for text in flags.eps]
 
 
 def _models(flags: FlagValues) -> Any:

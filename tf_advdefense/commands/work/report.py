@@ -17,6 +17,7 @@ from tf_advdefense.commands.flags import number
 from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
+from tf_advdefense.evaluation.attack_facts import at_radius
 from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.compare import is_of_test_images
 from tf_advdefense.evaluation.targets import model_name
@@ -55,7 +56,7 @@ def _attacks(flags: FlagValues) -> list[Any]:
         attack = attacks.ATTACKS[name]
         attack = attack if flags.full else attack.replace(**attack.budget)
         if attack.norm == np.inf and attack.eps is not None:
-            chosen += [(eps, attack.replace(eps=number(eps))) for eps in flags.eps]
+            chosen += [(eps, at_radius(attack, number(eps))) for eps in flags.eps]
         else:
             chosen.append(attack)
     return chosen
