@@ -105,8 +105,8 @@ def compare(
         another data set, no model at all, or a set that is not of test images.
     """
     targets = _targets(models, data)
-    for each in targets:
-        for line in said(each.name, *each.adaptation):
+    for target in targets:
+        for line in said(target.name, *target.adaptation):
             say(line)
     _check_sets(sets, data)
     stale = stale_sets(sets, targets, output_dir)

@@ -39,6 +39,12 @@ def _at_chance(evidence: Evidence) -> Iterator[Found]:
             )
 
 
+def _no_logits(evidence: Evidence) -> Iterator[Found]:
+    for name, model in evidence.results.get("models", {}).items():
+        for warning in model.get("warnings") or []:
+            yield Found(name, name, warning)
+
+
 def _vanished(evidence: Evidence) -> Iterator[Found]:
     for target, look in evidence.looks().items():
         if look["zero_gradients"]:
@@ -98,6 +104,13 @@ UNTRAINED = RedFlag(
     "Load the trained weights, or the right file.",
     "this project",
     _untrained,
+)
+NO_LOGITS = RedFlag(
+    "outputs are no logits",
+    "What attacks climb was rounded or cut off on its way out of the model.",
+    "Save the model up to its logits, and give it as that.",
+    "this project",
+    _no_logits,
 )
 VANISHED = RedFlag(
     "vanished gradients",

@@ -17,6 +17,7 @@ from tf_advdefense.evaluation.red_flags.evidence import RedFlag
 _GUESSING = (models.UNTRAINED, models.AT_CHANCE)
 FLAGS: tuple[RedFlag, ...] = (
     *_GUESSING,
+    models.NO_LOGITS,
     models.VANISHED,
     models.SATURATED,
     models.SHATTERED,
