@@ -259,6 +259,17 @@ def test_a_stream_mixes_shards(adv_set):
     assert len(set(seen[:16])) > 2
 
 
+def test_a_batch_of_a_set_larger_than_the_window_holds_many_shards(
+    adv_set, monkeypatch
+):
+    monkeypatch.setattr(sets, "_WINDOW", 8)  # Half a shard.
+    seen = np.array(indices(sets.stream(adv_set, seed=0, epoch=0), 48)) // 16
+    for batch in seen.reshape(6, 8):
+        assert np.bincount(batch, minlength=4).min() >= 1
+    again = indices(sets.stream(adv_set, seed=0, epoch=0), 48)
+    assert (np.array(again) // 16).tolist() == seen.tolist()
+
+
 def test_shards_come_in_another_order_in_every_pass(adv_set, monkeypatch):
     monkeypatch.setattr(sets, "_WINDOW", 1)  # No shuffling within the pass.
     seen = np.array(indices(sets.stream(adv_set, seed=0, epoch=0), 360)) // 16

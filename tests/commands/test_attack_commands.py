@@ -1,11 +1,15 @@
 """`bin/make_adv` and `bin/bench` with every attack."""
 
+import pathlib
+
 import binaries
 import pytest
 import small_models
 
 from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.artifacts import runs
 from tf_advdefense.attacks import ATTACKS
+from tf_advdefense.commands.work import make_adv
 
 SETTINGS = {
     **small_models.BUDGETS,
@@ -78,3 +82,25 @@ def test_bench_times_attacks_on_trained_models_only():
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert "Give --run=NAME or --model_path" in line
+
+
+@pytest.mark.parametrize(
+    "split, limits, number, said",
+    [
+        ("train", [320], 320, "The first 320 images of train, as a was trained on"),
+        ("train", [None, 64, 96], 64, "The first 64 images of train, as b was trained"),
+        ("train", [None], None, ""),
+        ("test", [320], 512, ""),
+    ],
+)
+def test_of_train_those_images_that_the_runs_were_trained_on(
+    split, limits, number, said, capsys
+):
+    found = [
+        runs.Run(name, pathlib.Path(name), {"request": {"train_examples": limit}})
+        for name, limit in zip("abc", limits)
+    ]
+    assert make_adv.default_examples(split, found) == number
+    out = capsys.readouterr().out
+    assert out.startswith(said) and out.count("\n") == bool(said)
+    assert make_adv.default_examples("train", pathlib.Path("m.keras")) is None

@@ -7,6 +7,7 @@
 
 `files`               files and directories that are either whole or absent
 `runs`                `outputs/runs/NAME`: a trained model and everything that made it
+`claims`              a claimed name is free again where the work fails at once
 `identity`            which model it is: the hash of its architecture and weights
 `saved_model`         the model as a SavedModel, with its evaluation beside it
 `adversarial_sets`    `outputs/adv/NAME`: crafted images as a TFDS data set directory

@@ -29,6 +29,7 @@ from tf_advdefense.images import NORMS
 CLASSES = ("label", "clean_prediction", "prediction")
 FEATURES = ("image", "clean_index", *CLASSES, *NORMS)
 _WINDOW = 4096  # Examples shuffled at a time, 50 MB of 32x32 float32 images.
+_OPEN = 64  # Shards read at a time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +104,10 @@ def stream(
 ) -> tf.data.Dataset:
     """Yields a set's examples for training, reshuffled and repeated without end.
 
-    Shards come in random order and their examples are shuffled 4096 at a time, so
-    that a set larger than memory streams from disk. Every draw is a function of
-    (seed, epoch, pass over the set) and of nothing else.
+    Shards come in random order, 64 of them take turns example by example, and the
+    examples are shuffled 4096 at a time: a set larger than memory streams from disk,
+    and a batch holds images of many shards. Every draw is a function of (seed, epoch,
+    pass over the set) and of nothing else.
 
     Args:
         among: int `[n]`, the clean indices of the only images whose examples are used
@@ -127,7 +129,8 @@ def stream(
             return tf.random.experimental.stateless_shuffle(values, key)
 
         shards = tf.data.Dataset.from_tensor_slices(shuffled(paths))
-        records = shards.flat_map(tf.data.TFRecordDataset)
+        # Without parallel calls it is deterministic.
+        records = shards.interleave(tf.data.TFRecordDataset, cycle_length=_OPEN)
         # `Dataset.shuffle` would draw from the global seed, too.
         return records.batch(_WINDOW).map(shuffled).unbatch()
 

@@ -103,7 +103,10 @@ def _define_images(values: FlagValues) -> None:
     group = Group(values, "Images")
     group.choice("split", "test", ("train", "validation", "test"), "To attack.")
     group.whole(
-        "num_examples", None, "First N images; default 512, all of train.", at_least=1
+        "num_examples",
+        None,
+        "First N images; default 512, of train those that the run was trained on.",
+        at_least=1,
     )
 
 

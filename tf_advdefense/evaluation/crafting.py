@@ -17,11 +17,13 @@ from tf_advdefense.artifacts import adversarial_shards as shards
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
+from tf_advdefense.artifacts.claims import released_on_failure
 from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.craft import estimate
 from tf_advdefense.attacks.core.craft import time_passes
+from tf_advdefense.attacks.core.craft import trace
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import diagnostics
@@ -69,8 +71,10 @@ class Crafting:
 
         Arguments and errors as of `crafted_sets.make_set`.
         """
-        # Before anything is written: a model without gradients is refused here.
+        # Before anything is written: what the model does not stand is refused here.
         seconds = self._time_passes(overwrite)
+        if overwrite and self.directory.exists():
+            self._trace()
         resume = resume or shard is not None
         state = files.claim(
             self.directory,
@@ -85,7 +89,8 @@ class Crafting:
         todo = self._missing(*(shard or (0, 1)))
         say(self._announcement(todo, seconds))
         started = time.time()
-        passes = [self._craft(i, progress) for i in todo]
+        with released_on_failure(self.directory, state, "[!.]*.tfrecord-*"):
+            passes = [self._craft(i, progress) for i in todo]
         if self._missing():
             say(
                 f"{self.directory}: this worker's shards are done, others' are missing."
@@ -177,6 +182,16 @@ class Crafting:
         )
 
     # === What is said ===
+
+    def _trace(self) -> None:
+        """Before a former set goes: what any part of the attack refuses is met here."""
+        trace(
+            self.source.model,
+            self.attack,
+            self.data.image_shape,
+            targeted=self.targets is not None,
+            batch_size=self.request["batch_size"],
+        )
 
     def _time_passes(self, overwrite: bool) -> tuple[float, float]:
         """Seconds of a batch's passes; zeros for a finished set that is to stay."""

@@ -23,6 +23,7 @@ from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
+from tf_advdefense.artifacts.claims import released_on_failure
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.defenses import transforms
@@ -99,7 +100,9 @@ def train_run(
         if state == "finished":
             print(f"{task.directory} is finished: nothing to do.")
         else:
-            task.train(resume, command)
+            done = "checkpoints/state.npz"
+            with released_on_failure(task.directory, state, done):
+                task.train(resume, command)
     return runs.load_run(output_dir, task.name)
 
 

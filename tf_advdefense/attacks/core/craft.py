@@ -162,6 +162,34 @@ def time_passes(
     )
 
 
+def trace(
+    model: Any,
+    attack: Attack,
+    image_shape: Sequence[int],
+    *,
+    targeted: bool = False,
+    batch_size: int = 128,
+) -> None:
+    """Traces an attack on a batch, without running it.
+
+    What any of its parts refuses in a model, it refuses here, before the others have
+    worked for hours.
+
+    Raises:
+        ValueError: in one line, as the attack.
+    """
+    model_fn = inference(model)
+    task = Task(targeted)
+
+    def attacked(x, y, index):
+        return batch.run(attack, model_fn, x, y, row_keys(0, index), task).images
+
+    one_each = tf.TensorSpec([batch_size], tf.int64)
+    images = tf.TensorSpec([batch_size, *image_shape], tf.float32)
+    function = tf.function(attacked, autograph=False)
+    function.get_concrete_function(images, one_each, one_each)
+
+
 def _second_call(function):
     function()
     start = time.perf_counter()

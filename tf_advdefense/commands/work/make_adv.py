@@ -29,7 +29,7 @@ def make_sets(flags: FlagValues, command: str) -> None:
     source = source_of(
         models, data, input_range=flags.input_range, preprocess=flags.preprocess
     )
-    most = None if flags.split == "train" else _NUM_EXAMPLES
+    most = flags.num_examples or default_examples(flags.split, models)
     for text, attack in wanted:
         make_set(
             source,
@@ -38,7 +38,7 @@ def make_sets(flags: FlagValues, command: str) -> None:
             output_dir=flags.output_dir,
             name=flags.name,
             split=flags.split,
-            num_examples=flags.num_examples or most,
+            num_examples=most,
             labels=flags.labels,
             target=flags.target if flags.targeted else None,
             store=flags.store,
@@ -61,6 +61,29 @@ def _attacks(flags: FlagValues) -> list[tuple[str | None, Attack]]:
     if not flags.eps:
         return [(None, attack)]
     return [(text, at_radius(attack, number(text))) for text in flags.eps]
+
+
+def default_examples(split: str, models: Any) -> int | None:
+    """How many images of a split are attacked by default; None for all.
+
+    Of train the images that the sources were trained on: copies of others would be of
+    no use to a training on the same ones.
+    """
+    if split != "train":
+        return _NUM_EXAMPLES
+    if isinstance(models, pathlib.Path):
+        return None
+    limits = {run.name: run.config["request"].get("train_examples") for run in models}
+    known = {name: limit for name, limit in limits.items() if limit}
+    if not known:
+        return None
+    name = min(known, key=lambda name: known[name])
+    print(
+        f"The first {known[name]} images of train, as {name} was trained on no others; "
+        "--num_examples asks for more or fewer.",
+        flush=True,
+    )
+    return known[name]
 
 
 def _models(flags: FlagValues) -> Any:
