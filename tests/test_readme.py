@@ -1,4 +1,4 @@
-"""The README is true: its Python runs, and its commands are ones the binaries take."""
+"""README and docs are true: their Python runs, and the binaries take their commands."""
 
 import pathlib
 import re
@@ -10,11 +10,16 @@ import keras
 import numpy as np
 import pytest
 
-README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = PAGES[0].read_text(encoding="utf-8")
 COMMANDS = [
     shlex.split(line.partition("#")[0])
-    for line in re.findall(r"(?m)^    (bin/(?:train|make_adv|report|export).*)$", TEXT)
+    for page in PAGES
+    for line in re.findall(
+        r"(?m)^    (bin/(?:train|make_adv|report|export).*)$",
+        page.read_text(encoding="utf-8"),
+    )
 ]
 
 
