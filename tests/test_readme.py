@@ -72,4 +72,7 @@ def test_every_flag_of_a_command_exists(binary):
     assert lines
     for line, result in zip(lines, binaries.run_each(binary, lines)):
         assert result.returncode == 2, line
-        assert re.search("nowhere|mine.keras", result.stderr), (line, result.stderr)
+        assert re.search("nowhere|mine.keras|No image folder", result.stderr), (
+            line,
+            result.stderr,
+        )

@@ -86,6 +86,32 @@ def test_the_smallest_radius_of_a_confident_model(norm, scale):
     np.testing.assert_allclose(found, distances(norm), rtol=0.02)
 
 
+BRIEFLY = {
+    "fmn": {"steps": 8},
+    "minimal_eps": {"search_steps": 3, "nb_iter": 3},
+    "deepfool": {"max_iter": 4},
+    "fab_t": {"n_iter": 4, "n_target_classes": 1},
+}
+
+
+@pytest.mark.parametrize("power", [-80, 60])
+@pytest.mark.parametrize(
+    "name, norm",
+    [(name, norm) for name in BRIEFLY for norm in make_attack(name).norms],
+)
+def test_a_scale_changes_not_a_bit(name, norm, power):
+    """A power of two rounds nothing, so that nothing may depend on it."""
+    attack = make_attack(name, norm=norm, **BRIEFLY[name])
+    labels = leads()[1]
+    # DeepFool's 1e-5 beyond a boundary is CleverHans' from the logit 1 on.
+    base = 2.0**-10 if name == "deepfool" else 1.0
+    power = -80 if name == "deepfool" else power
+    plain, scaled = (
+        attack(linear(scale), IMAGES, labels) for scale in (base, 2.0**power)
+    )
+    np.testing.assert_array_equal(plain, scaled)
+
+
 @pytest.mark.parametrize("name", ["fgsm", "bim", "mim", "pgd", "r_fgsm", "sparse_l1"])
 def test_a_flat_cross_entropy_is_climbed_all_the_same(name):
     given = {"eps": 30.0} if name == "sparse_l1" else {"eps": 0.1}

@@ -61,6 +61,31 @@ def dual_lengths(gradient: tf.Tensor, norm: float) -> tf.Tensor:
     return lengths(gradient, {2: 2, np.inf: 1, 1: np.inf}[norm])
 
 
+def power_of_two(gradient: tf.Tensor) -> tf.Tensor:
+    """Of each row the power of two at its largest entry, `[n, 1, ...]`; 0 of zeros.
+
+    Dividing by it rounds nothing, and keeps the squares of tiny gradients from
+    vanishing.
+    """
+    axes = list(range(1, len(gradient.shape)))
+    largest = tf.reduce_max(tf.abs(gradient), axes, keepdims=True)
+    exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), 0x7F800000)
+    return tf.bitcast(exponent, tf.float32)
+
+
+def linear_distance(value: tf.Tensor, gradient: tf.Tensor, norm: float) -> tf.Tensor:
+    """How far the zero of a linear function is in `norm`; infinity if it is constant.
+
+    Args:
+      value: float32 `[n]`, of the function.
+      gradient: float32 `[n, ...]`, of any scale.
+    """
+    power = power_of_two(gradient)
+    slope = dual_lengths(tf.math.divide_no_nan(gradient, power), norm)
+    distance = tf.abs(value) / tf.reshape(power, [-1]) / slope
+    return tf.where(slope > 0, distance, np.inf)
+
+
 def farthest(x: tf.Tensor, norm: float, clip_min: float, clip_max: float) -> tf.Tensor:
     """The distance of each image to the farthest corner of the box, float32 `[n]`."""
     return lengths(tf.maximum(x - clip_min, clip_max - x), norm)

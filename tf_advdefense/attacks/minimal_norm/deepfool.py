@@ -19,8 +19,9 @@ from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
-from tf_advdefense.attacks.core.balls import dual_lengths
 from tf_advdefense.attacks.core.balls import lengths
+from tf_advdefense.attacks.core.balls import linear_distance
+from tf_advdefense.attacks.core.balls import power_of_two
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.state import Progress
@@ -30,13 +31,16 @@ from tf_advdefense.attacks.core.state import compiled
 from tf_advdefense.attacks.core.state import select
 from tf_advdefense.attacks.core.state import where
 
-_CROSS = 1e-5  # CleverHans adds it to the gap of the logits, to end beyond the boundary
+# CleverHans adds it to the gap of the logits, to end beyond the boundary. Of logits
+# that are all below 1 it would be a jump: there it is a share of the largest.
+_CROSS = 1e-5
 
 
 class Hyper(NamedTuple):
     """Moosavi-Dezfooli et al. 2016 (arXiv:1511.04599), algorithm 2, with any labels.
 
-    Steps are CleverHans 3's, with its 1e-5 beyond each boundary. Different from it: the
+    Steps are CleverHans 3's, with its 1e-5 beyond each boundary (at most that share of
+    the largest logit, so that the scale of logits does not matter). Different: the
     label to leave is `y`; each step is linearised, and success judged, at the image
     with its overshoot and inside the bounds, as by the authors' code, so that the image
     returned is one that was seen to fool (there, the overshoot comes at the end, with
@@ -126,12 +130,13 @@ def _nearest_boundary(model_fn, state, hyper, task):
         tape.watch(x)
         logits = model_fn(x)
     pairs = _pairs(logits, state.label, hyper, task)
+    cross = _CROSS * tf.minimum(tf.reduce_max(tf.abs(logits), axis=1), 1.0)
 
     def consider(i, best_size, best_gradient):
         pair = tf.gather(pairs, i, axis=1)
         gradient = tape.gradient(logits, x, output_gradients=pair)
-        gap = tf.abs(tf.reduce_sum(pair * logits, axis=1)) + _CROSS
-        size = gap / dual_lengths(gradient, norm)
+        gap = tf.abs(tf.reduce_sum(pair * logits, axis=1)) + cross
+        size = linear_distance(gap, gradient, norm)
         # Without a gradient it is infinite, and NaN is never less: neither is taken.
         closer = size < best_size
         best_gradient = where(closer, gradient, best_gradient)
@@ -143,6 +148,7 @@ def _nearest_boundary(model_fn, state, hyper, task):
         (0, tf.fill(tf.shape(x)[:1], np.inf), tf.zeros_like(x)),
     )
     if norm == 2:
+        gradient = tf.math.divide_no_nan(gradient, power_of_two(gradient))
         direction = tf.math.divide_no_nan(gradient, column(lengths(gradient, 2), x))
     else:
         direction = tf.sign(gradient)

@@ -24,9 +24,10 @@ from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
-from tf_advdefense.attacks.core.balls import dual_lengths
 from tf_advdefense.attacks.core.balls import farthest
 from tf_advdefense.attacks.core.balls import lengths
+from tf_advdefense.attacks.core.balls import linear_distance
+from tf_advdefense.attacks.core.balls import power_of_two
 from tf_advdefense.attacks.core.balls import project
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
@@ -161,8 +162,7 @@ def _radius(state, success, distance, lead, gradient, cosine, hyper):
         smaller = tf.maximum(tf.minimum(eps - 1, tf.floor(smaller)), 0)
         larger = tf.maximum(eps + 1, tf.floor(larger))
     else:
-        slope = tf.maximum(dual_lengths(gradient, norm), 1e-12)
-        extended = tf.maximum(distance + tf.abs(lead) / slope, larger)
+        extended = tf.maximum(distance + linear_distance(lead, gradient, norm), larger)
         larger = tf.where(state.progress.fooled, larger, extended)
     eps = tf.where(success, tf.minimum(smaller, state.best_norm), larger)
     return tf.minimum(eps, state.limit)
@@ -173,8 +173,9 @@ def _move(state, gradient, cosine, hyper, task):
     final = hyper.alpha_final
     final = hyper.alpha_init / 100 if final is None else final
     alpha = _anneal(hyper.alpha_init, final, cosine)
-    slope = tf.maximum(lengths(gradient, 2), 1e-12)
-    eta = state.eta + column(alpha / slope, gradient) * gradient
+    gradient = tf.math.divide_no_nan(gradient, power_of_two(gradient))
+    size = tf.math.divide_no_nan(alpha, lengths(gradient, 2))
+    eta = state.eta + column(size, gradient) * gradient
     eta = project(eta, hyper.norm, state.eps)
     adv = tf.clip_by_value(state.image + eta, task.clip_min, task.clip_max)
     return adv - state.image

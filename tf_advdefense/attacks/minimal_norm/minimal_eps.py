@@ -24,8 +24,8 @@ from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
-from tf_advdefense.attacks.core.balls import dual_lengths
 from tf_advdefense.attacks.core.balls import farthest
+from tf_advdefense.attacks.core.balls import linear_distance
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.state import Progress
@@ -115,8 +115,8 @@ def _linear_distance(model_fn, x, y, targeted, norm):
     logits, lead, gradient = losses.climb(
         model_fn.as_one(), losses.margin, x, y, targeted
     )
-    slope = tf.maximum(dual_lengths(gradient, norm), 1e-12)
-    return losses.is_fooled(logits, y, targeted), tf.abs(lead) / slope
+    distance = linear_distance(lead, gradient, norm)
+    return losses.is_fooled(logits, y, targeted), distance
 
 
 @compiled
