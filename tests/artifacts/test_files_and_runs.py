@@ -444,10 +444,10 @@ def test_no_field_is_forgotten(tmp_path, entries, field):
     assert "Give null" in one_line(error)
 
 
-@pytest.mark.parametrize("number", [0, 4, None, "2"])
+@pytest.mark.parametrize("number", [0, 5, None, "2"])
 def test_results_of_another_format(tmp_path, number):
     files.write_json(tmp_path / "results.json", {"format": number})
-    message = f"must be of format 3 or a former one. Received: {number!r}"
+    message = f"must be of format 4 or a former one. Received: {number!r}"
     with pytest.raises(ValueError, match=message) as error:
         results_format.load_results(tmp_path)
     one_line(error)
@@ -469,7 +469,7 @@ def test_former_kinds_are_goals_and_accesses(tmp_path, kind, eps, goal, access):
     expected = {"key": "a-1", "goal": goal, "access": access, "eps": eps}
     results_format.store(tmp_path, former, {})
     record, _ = results_format.stored(tmp_path, "a-1")
-    assert record == {**expected, "title": None}
+    assert record == {**expected, "title": None, "signs": None}
     request = {
         "attack": "x",
         "kind": kind,
@@ -509,7 +509,7 @@ def test_missing_and_damaged_results(tmp_path):
 
 
 def test_a_measurement_is_kept_until_it_is_damaged(tmp_path):
-    record = {"key": "a-fgsm-1", "correct": 3, "interval": [0.1, 0.5], "eps": None}
+    record = {"key": "a-fgsm-1", "correct": 3, "interval": [0.1, 0.5], "signs": None}
     arrays = {"a-fgsm-1/ok": np.array([True, False]), "a-fgsm-1/index": np.arange(2)}
     assert results_format.stored(tmp_path, "a-fgsm-1") is None
     results_format.store(tmp_path, record, arrays)

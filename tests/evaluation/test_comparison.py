@@ -22,6 +22,7 @@ from tf_advdefense.evaluation import records as results
 from tf_advdefense.evaluation import targets as comparison
 from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.crafted_sets import make_set
+from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import clean_images
 
 SHAPE = (6, 6, 3)
@@ -252,8 +253,12 @@ def test_measurements_are_what_evaluation_says(tmp_path, model, data):
     ]
     for measurement, (fields, arrays) in zip(measurements, expected):
         record, stored_arrays = measurement.take(model, data, 4)
-        for key in set(fields) - {"seconds"}:
+        for key in set(fields) - {"seconds", "signs"}:
             assert record[key] == fields[key], key
+        if measurement.record["attack"] != "clean":
+            images = data.test.take(len(arrays["index"]))
+            look, arrays["masked"] = Looks().at("a", model, model, images, 4)
+            assert record["signs"].items() >= look.items()
         assert set(record) == set(results.RECORD)
         assert set(stored_arrays) == {f"{record['key']}/{name}" for name in arrays}
         for name, values in arrays.items():

@@ -8,6 +8,7 @@ from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import evaluate as evaluation
+from tf_advdefense.evaluation import signs
 from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.images import as_float
 
@@ -152,7 +153,7 @@ def test_a_set_scores_as_the_attack_it_was_made_by(model, split, name, hyper):
     examples = craft(
         model, attack, split.images, split.labels, split.index, batch_size=16
     )
-    stored, stored_arrays = evaluation.on_set(model, examples, split.images, 16)
+    stored, stored_arrays = evaluation.on_set(model, examples, split.images, 16, model)
     assert 0 < live["fooled"] < 32 or name == "cw"
     for cost in ("seconds", "forwards", "backwards"):
         live.pop(cost), stored.pop(cost)
@@ -190,3 +191,71 @@ def test_another_model_is_judged_on_its_own_clean_images(model, split):
     assert fields["clean_correct"] == clean.sum()
     assert fields["correct"] == (clean & after).sum()
     assert fields["mean_l2"] == pytest.approx(examples["l2"][clean & ~after].mean())
+
+
+# === Signs ===
+
+
+def test_untrained_models_are_told_by_their_biases(model):
+    assert signs.is_untrained(model)
+    assert not signs.is_untrained(lambda images: images)
+    bare = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Flatten()])
+    assert not signs.is_untrained(bare)  # There is nothing to tell it by.
+    trained = keras.models.clone_model(model)
+    trained.layers[-1].bias.assign([0, 0, 0, 1e-6])
+    assert not signs.is_untrained(trained)
+
+
+def test_signs_of_examples_by_hand(model, split):
+    draw = np.random.default_rng(1)
+    image = np.clip(as_float(split.images) + draw.normal(0, 0.1, (40, 6, 6, 3)), 0, 1)
+    image = image.astype(np.float32)
+    clean, after = (logits(model, each) for each in (split.images, image))
+    examples = {
+        "image": image,
+        "label": split.labels,
+        "clean_prediction": clean.argmax(1),
+        "prediction": after.argmax(1),
+    }
+    found = signs.of_examples(model, model, examples, split.images, 16)
+    right = clean.argmax(1) == split.labels
+    rounded = logits(model, np.rint(image * 255).astype(np.uint8)).argmax(1)
+
+    def odds(each):
+        own = each[np.arange(40), split.labels]
+        others = np.exp(each).sum(1) - np.exp(own)
+        return np.log(others) - own
+
+    assert found == {
+        "still_right": np.sum(after.argmax(1) == split.labels),
+        "rounded": np.sum(right & (rounded == split.labels)),
+        "raised": np.sum(right & (odds(after) > odds(clean))),
+        "missed": 0,
+    }
+    assert 0 < found["raised"] < right.sum()
+
+
+def test_examples_that_miss_the_model(model, split):
+    """The stand-in is another network: counted is what fools it alone."""
+    other = keras.models.clone_model(model)
+    examples = craft(other, make_attack("fgsm", eps=0.2), split.images, split.labels)
+    examples["clean_prediction"] = evaluation.classify(model, split.images)
+    examples["prediction"] = evaluation.classify(model, examples["image"])
+    found = signs.of_examples(model, other, examples, split.images, 16)
+    right = examples["clean_prediction"] == split.labels
+    kept = right & (examples["prediction"] == split.labels)
+    fooled = evaluation.classify(other, examples["image"]) != split.labels
+    assert found["missed"] == np.sum(kept & fooled) > 0
+
+
+def test_which_part_of_a_sequence_fools(model, split):
+    attack = make_attack("autoattack", eps=0.02, n_iter=3, n_queries=20)
+    fields, arrays = evaluation.under_attack(model, attack, split, 40)
+    found = fields["signs"]["fooled_by"]
+    assert sum(found.values()) == fields["fooled"] > 0
+    left = arrays["clean_ok"]
+    for part in attack.parts(attack.hyper, 4):
+        alone = evaluation.under_attack(model, part, split, 40)[1]
+        assert found[part.name] == np.sum(left & ~alone["ok"]), part.name
+        left = left & alone["ok"]
+    assert found[next(iter(found))] > 0

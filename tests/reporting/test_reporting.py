@@ -988,9 +988,17 @@ def test_an_unknown_attack_shows_under_its_own_name():
 
 def test_red_flags_stand_in_the_summary(data):
     results, _ = data
-    flag = {"flag": "G8", "where": "resnet50", "detail": "accuracy rises with ε"}
+    flag = {
+        "flag": "accuracy grows with eps",
+        "where": "resnet50",
+        "detail": "accuracy rises with ε",
+        "remedy": "Distrust it.",
+    }
     table = sections({**results, "flags": [flag]})["Summary"][-1]
     assert [cell.text for cell in table.rows[0]] == list(flag.values())
+    del flag["remedy"]  # as in former results
+    table = sections({**results, "flags": [flag]})["Summary"][-1]
+    assert [cell.text for cell in table.rows[0]] == [*flag.values(), ""]
 
 
 # --- image grids -------------------------------------------------------------------
@@ -1076,6 +1084,8 @@ def test_red_flags_come_first_in_the_terminal(data):
     flag = {"flag": "accuracy at chance", "where": "a", "detail": "10.3 %"}
     shown = render_tables({**data[0], "flags": [flag]})
     assert shown.startswith("Red flag: accuracy at chance, a: 10.3 %\n\n")
+    shown = render_tables({**data[0], "flags": [{**flag, "remedy": "Train it."}]})
+    assert shown.startswith("Red flag: accuracy at chance, a: 10.3 %. Train it.\n\n")
 
 
 def test_terminal_tables_have_every_cell_of_figure_4(data):

@@ -159,7 +159,8 @@ UNBOUNDED_FAILS = RedFlag(
     "unbounded attack fails",
     "Without a bound every image can be fooled; where an attack fails, its steps are "
     "too few, the model is random or its gradients are masked.",
-    "Give it more steps; then look for masked gradients with `hop_skip_jump`.",
+    "Give it more steps or a larger learning rate; then look for masked gradients "
+    "with `hop_skip_jump`.",
     "Carlini et al. 2019; Pintor et al. 2022, unconstrained attack failure",
     _unbounded_fails,
 )

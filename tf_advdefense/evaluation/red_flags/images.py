@@ -12,7 +12,7 @@ from tf_advdefense.evaluation.red_flags.evidence import RedFlag
 from tf_advdefense.evaluation.red_flags.evidence import exceeds
 
 _DUPLICATED = 0.01
-_CHANCE = 1e-6
+_CHANCE = 1e-5
 _FEW = 10  # Of so few images nothing can be said.
 
 
