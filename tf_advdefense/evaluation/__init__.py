@@ -6,7 +6,8 @@
 `targets`       the models of a comparison, and their roles
 `plan`          which measurements a comparison consists of
 `measurements`  one of them: what identifies it, and taking it
-`diagnostics`   models that cannot be measured, and red flags
+`diagnostics`   models that cannot be measured
+`red_flags`     signs that a number does not mean what it seems to
 `records`       the format of results; without TensorFlow
 `statistics`    intervals and paired tests; without TensorFlow
 `attack_facts`  what the records say of an attack
