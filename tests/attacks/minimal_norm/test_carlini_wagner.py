@@ -50,7 +50,8 @@ def test_confidence_is_the_margin_of_the_logits(linear, targeted):
 def test_leaves_what_is_fooled_already_and_what_it_cannot_fool(linear):
     model, images, labels, _ = linear
     np.testing.assert_array_equal(cw(model, images, 1 - labels), images)
-    constant = lambda x: tf.reduce_sum(x * 1e-9) + tf.one_hot(tf.zeros(20, tf.int64), 2)
+    first = tf.one_hot(tf.zeros(20, tf.int64), 2, 9.0, -9.0)
+    constant = lambda x: tf.reduce_sum(x * 1e-9) + first
     adv = cw(constant, images, np.zeros(20, int), max_iterations=10)
     np.testing.assert_array_equal(adv, images)
 
