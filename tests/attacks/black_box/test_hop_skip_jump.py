@@ -215,6 +215,7 @@ def test_wrong_images_and_stubborn_models_keep_the_image():
     np.testing.assert_array_equal(batch["forwards"], 1001)
 
 
+@pytest.mark.quick
 def test_starts_get_coarser_where_fine_noise_is_all_alike():
     def model(images):
         flat = tf.math.reduce_std(images, axis=(1, 2)) < 0.1
