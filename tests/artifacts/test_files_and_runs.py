@@ -250,6 +250,7 @@ def finished_run(output_dir, name, model):
     return directory
 
 
+@pytest.mark.quick
 def test_a_run_comes_back_as_it_was_saved(tmp_path):
     model = linear_model()
     directory = finished_run(tmp_path, "linear", model)
@@ -402,6 +403,7 @@ def some_arrays():
     }
 
 
+@pytest.mark.quick
 def test_results_come_back_as_they_were_saved(tmp_path):
     results_format.save_results(tmp_path, some_results(), some_arrays())
     results, arrays = results_format.load_results(tmp_path)

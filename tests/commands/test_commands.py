@@ -59,6 +59,7 @@ def test_flags_are_answered_before_tensorflow_is_loaded():
     assert done.stdout.splitlines()[-1].split() == [str(code) for _, code, _ in QUICK]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("line, code, wanted", QUICK, ids=lambda value: str(value)[:40])
 def test_what_they_answer(line, code, wanted):
     result = binaries.run(*line)

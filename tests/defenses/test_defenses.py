@@ -81,6 +81,7 @@ def test_label_smoothing_spreads_its_share_over_all_classes(name, batch):
     )
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", ["adversarial", "ensemble"])
 def test_mixed_is_the_mean_over_both_in_one_pass(name, batch):
     model = make_model()
@@ -138,6 +139,7 @@ def test_sets_that_fit():
     check("ensemble", {"a": config("alexnet"), "b": config("resnet50")})
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "name, sets, message",
     [

@@ -46,6 +46,7 @@ def logits(model, images):
 # === Counts ===
 
 
+@pytest.mark.quick
 def test_a_measurement_by_hand():
     label = np.array([0, 0, 0, 0, 1, 1])
     before = np.array([0, 0, 0, 1, 1, 0])
@@ -134,6 +135,7 @@ def test_one_shape_is_compiled_for_all_batches(split):
 # === Measurements ===
 
 
+@pytest.mark.quick
 def test_clean_accuracy(model, split):
     fields, arrays = evaluation.on_clean(model, split, batch_size=16)
     assert fields["correct"] == fields["clean_correct"] == 32

@@ -407,6 +407,7 @@ def cells_of(data, written, caption, source):
             yield model, title, cell
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("source", ["resnet50", "alexnet"])
 def test_every_cell_of_figure_4(data, written, source):
     seen = 0
@@ -798,6 +799,7 @@ def one_attack(correct, n=200):
     return _complete(store.records), store.per_example
 
 
+@pytest.mark.quick
 def test_summary_credits_a_gain_beyond_the_control():
     said = " ".join(
         summary.sentences(

@@ -138,6 +138,7 @@ def mixed_batches(sets, epochs=1, first=0):
     )
 
 
+@pytest.mark.quick
 def test_train_step_equals_a_hand_written_one(sets):
     trainer = make_trainer(make_model(dropout=0), "adversarial")
     trained = trainer.fit(

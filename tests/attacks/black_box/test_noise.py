@@ -1,6 +1,7 @@
 """Noise against closed forms."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
@@ -31,6 +32,7 @@ def test_more_draws_are_worse_and_end_with_the_first_that_fools():
     assert np.median(found["forwards"][fooled]) < 40
 
 
+@pytest.mark.quick
 def test_one_draw_is_noise_whatever_the_model_says():
     images = np.full((3, 8, 8, 3), 0.5, np.float32)
     adv = noise(brighter_is_wrong(0.0), images, np.zeros(3, int)).numpy()

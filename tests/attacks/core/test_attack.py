@@ -108,6 +108,7 @@ def test_calls_check_their_hyperparameters_too(model, batch):
         ("spsa", {}),
         ("square", {}),
         ("noise", {}),
+        ("fab_t", {}),
     ],
 )
 def test_another_radius_is_not_traced_anew(model, batch, name, hyper):

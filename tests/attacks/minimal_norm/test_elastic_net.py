@@ -142,7 +142,8 @@ def test_what_is_fooled_and_what_cannot_be_fooled_stay(linear):
     images = closed_forms.grey_images(8, 0.15)
     labels = (margins(images, normal) > 0).astype(np.int64)
     np.testing.assert_array_equal(ead(model, images, 1 - labels), images)
-    constant = lambda x: tf.reduce_sum(x * 1e-9) + tf.one_hot(tf.zeros(8, tf.int64), 2)
+    first = tf.one_hot(tf.zeros(8, tf.int64), 2, 9.0, -9.0)
+    constant = lambda x: tf.reduce_sum(x * 1e-9) + first
     adv = ead(constant, images, np.zeros(8, int), max_iterations=10)
     np.testing.assert_array_equal(adv, images)
 

@@ -20,6 +20,7 @@ from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.attack import Passes
 from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import lengths
+from tf_advdefense.attacks.core.balls import radii
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
@@ -74,6 +75,7 @@ class State(NamedTuple):
     label: tf.Tensor  # int64 [n]
     targets: tf.Tensor  # int64 [n, targets]: likeliest first
     keys: tf.Tensor  # int64 [n]: of the random starts
+    eps: tf.Tensor  # float32 [n]: infinite where there is no radius
     run: tf.Tensor  # int32 [n]: restart after restart, target after target
     iteration: tf.Tensor  # int32 [n]: within this run
     point: tf.Tensor  # float32 [n, h, w, c]
@@ -99,6 +101,8 @@ def init(
         label=y,
         targets=_targets(logits, y, hyper, task),
         keys=keys,
+        # In the state: a sweep over eps is traced once.
+        eps=radii(np.inf if hyper.eps is None else hyper.eps, x),
         run=tf.zeros_like(y, tf.int32),
         iteration=tf.zeros_like(y, tf.int32),
         point=x,
@@ -108,9 +112,13 @@ def init(
     )
 
 
-@compiled
 def advance(model_fn: ModelFn, state: State, hyper: Hyper, task: Task) -> State:
     """Runs a few iterations on every image; rows that are `done` keep their state."""
+    return _advance(model_fn, state, hyper._replace(eps=None), task)
+
+
+@compiled
+def _advance(model_fn, state, hyper, task):
     return loop(lambda state: _iterate(model_fn, state, hyper, task), state, _BLOCK)
 
 
@@ -151,11 +159,9 @@ def _iterate(model_fn, state, hyper, task):
     )
     ended = new.iteration >= hyper.n_iter
     new = select(ended, _next_run(new, hyper, task), new)
-    if hyper.eps is not None:
-        progress = new.progress
-        new = new._replace(
-            progress=progress._replace(done=progress.done | progress.fooled)
-        )
+    progress = new.progress
+    done = progress.done | (progress.fooled & tf.math.is_finite(new.eps))
+    new = new._replace(progress=progress._replace(done=done))
     return select(state.progress.done, state, new)
 
 
@@ -183,7 +189,7 @@ def record(
     fooled = losses.is_fooled(logits, state.label, task.targeted)
     closer = fooled & (distance < state.best_distance)
     nearest = tf.where(closer, distance, state.best_distance)
-    fooled = nearest < np.inf if hyper.eps is None else nearest <= hyper.eps
+    fooled = (nearest < np.inf) & (nearest <= state.eps)
     return state._replace(
         best=where(closer, point, state.best),
         best_distance=nearest,
@@ -235,7 +241,7 @@ def random_start(state: State, run: tf.Tensor, hyper: Hyper, task: Task) -> tf.T
         eta = 2 * draws.uniform(state.keys, run, shape) - 1
     else:
         eta = draws.normal(state.keys, run, shape)
-    eps = _RADII[norm] if hyper.eps is None else hyper.eps
+    eps = tf.where(tf.math.is_finite(state.eps), state.eps, _RADII[norm])
     radius = tf.minimum(state.best_distance, eps) / 2
     return _clip(image + column(radius / lengths(eta, norm), image) * eta, task)
 
