@@ -46,6 +46,21 @@ def model():
 CHOSEN = (("8/255", attacks.make_attack("fgsm")),)
 
 
+@pytest.mark.parametrize(
+    "name, eps, given, step",
+    [
+        ("pgd", 8 / 255, {}, 2 / 255),  # 20 steps of 2/255 cross the ball
+        ("pgd", 0.3, {}, 2.5 * 0.3 / 20),
+        ("pgd", 0.3, {"eps_iter": 0.01}, 0.01),  # as it was asked for
+        ("fgsm", 0.3, {}, None),
+    ],
+)
+def test_steps_reach_the_surface_of_the_ball(name, eps, given, step):
+    attack = attack_facts.at_radius(attacks.make_attack(name, **given), eps)
+    assert attack.eps == eps
+    assert attack.hyper._asdict().get("eps_iter") == step
+
+
 def target(name="a", sha256="1" * 64):
     return comparison.Target(name, pathlib.Path(name), sha256, {})
 
