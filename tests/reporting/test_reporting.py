@@ -413,13 +413,16 @@ def test_every_cell_of_figure_4(data, written, source):
     seen = 0
     for model, title, cell in cells_of(data, written, "Accuracy in", source):
         target = model[0].strip("`")
-        ok = arrays_of(data, target=target, **column_settings(title, source))["ok"]
+        arrays = arrays_of(data, target=target, **column_settings(title, source))
+        ok, clean_ok = arrays["ok"], arrays["clean_ok"]
         low, high = wilson(int(ok.sum()), len(ok))
         expected = [
             f"{100 * ok.mean():.1f}",
             f"{100 * low:.1f}–{100 * high:.1f}",
             f"n = {len(ok):,}",
         ]
+        if len(ok) < 1000:  # Clean accuracy is of 1,000 images: these have their own.
+            expected.append(f"of {100 * clean_ok.mean():.1f} clean")
         if target == source and title != ["Clean"]:
             expected.insert(1, "*white-box*")
         assert cell == expected
@@ -1103,7 +1106,8 @@ def test_terminal_tables_have_every_cell_of_figure_4(data):
         for (model, condition), record in protocol.cells.items():
             mark = "*" if protocol.is_own(model, condition) else ""
             interval = formats.interval(record["interval"])
-            assert (
-                f" {formats.percent(record['accuracy'])}{mark} ({interval})"
-                in (rows[model])
-            )
+            cell = f" {formats.percent(record['accuracy'])}{mark} ({interval})"
+            if record["num_examples"] < 1000:
+                share = record["clean_correct"] / record["num_examples"]
+                cell += f" of {formats.percent(share)} clean"
+            assert cell in rows[model]

@@ -49,7 +49,8 @@ def _accuracy_caption(results, protocol):
             )
     return (
         f"Accuracy in %, with the 95 % interval and the number of images. {images} "
-        "An attacked image counts if its clean copy is classified correctly too."
+        "An attacked image counts if its clean copy is classified correctly too; "
+        "where fewer images were attacked, their own clean accuracy stands below."
     )
 
 
@@ -86,17 +87,29 @@ def accuracy_cell(
         mark = TRAINED_ON
     if protocol.is_own(model, condition):
         mark = protocols.WHITE_BOX
-    return _scored(record, mark)
+    return _scored(record, mark, _number_clean(protocol, model))
 
 
-def _scored(record, mark=""):
+def _number_clean(protocol, model):
+    """How many images the model's clean accuracy is of."""
+    clean = (
+        record
+        for (name, condition), record in protocol.cells.items()
+        if name == model and condition.attack == protocols.CLEAN and record is not None
+    )
+    return next((record["num_examples"] for record in clean), None)
+
+
+def _scored(record, mark="", number_clean=None):
+    """The cell; with what was right clean where that is of other images than above."""
     if record is None:
         return NONE
-    detail = (
-        f"{formats.interval(record['interval'])}\n"
-        f"n = {formats.count(record['num_examples'])}"
-    )
-    return Cell(formats.percent(record["accuracy"]), detail, mark, record["accuracy"])
+    count = record["num_examples"]
+    lines = [formats.interval(record["interval"]), f"n = {formats.count(count)}"]
+    if number_clean not in (None, count):
+        lines.append(f"of {formats.percent(record['clean_correct'] / count)} clean")
+    text = formats.percent(record["accuracy"])
+    return Cell(text, "\n".join(lines), mark, record["accuracy"])
 
 
 def oblivious_table(results: Results, protocol: protocols.Protocol) -> Table | None:

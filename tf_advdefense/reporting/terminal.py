@@ -44,5 +44,8 @@ def _header(cell):
 
 
 def _cell(cell):
-    interval = cell.detail.splitlines()[:1]
-    return " ".join([cell.text + "*" * bool(cell.mark), *(f"({i})" for i in interval)])
+    """Accuracy, interval, and the clean accuracy of the same images if it differs."""
+    first, *rest = cell.detail.splitlines() or [""]
+    interval = f" ({first})" if first else ""
+    clean = "".join(f" {line}" for line in rest if line.endswith("clean"))
+    return cell.text + "*" * bool(cell.mark) + interval + clean
