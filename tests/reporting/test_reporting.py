@@ -348,7 +348,7 @@ def test_paired_joins_on_the_images_of_both():
     }
     pair = statistics.paired(arrays, "a", "b")
     assert (pair.n, pair.only_first, pair.only_second) == (3, 2, 1)
-    assert pair.gain == pytest.approx(1 / 3)
+    assert pair.gain == pytest.approx(1 / 3) and pair.correct == (2, 1)
     assert statistics.paired(arrays, "a", "c") is None
     arrays["b/index"] += 100
     assert statistics.paired(arrays, "a", "b") is None
@@ -816,6 +816,17 @@ def test_summary_credits_a_gain_beyond_the_control():
     ) in said
     assert "`resnet50-b` gains on 1 of 1 attack too" in said
     assert "everywhere more than that of just another network" in said
+
+
+def test_summary_compares_on_the_images_of_both():
+    results, arrays = one_attack({"resnet50": 20, "resnet50-ensemble": 120})
+    record = next(r for r in results["records"] if r["target"] == "resnet50-ensemble")
+    for name in ("index", "ok", "clean_ok"):
+        key = f"{record['key']}/{name}"
+        arrays[key] = arrays[key][:100]  # All of these it gets right.
+    record |= {"num_examples": 100, "correct": 100, "accuracy": 1.0}
+    said = " ".join(summary.sentences(results, arrays))
+    assert "on the 100 images of both, 100.0 % against 20.0 % (+80.0 points" in said
 
 
 def test_summary_does_not_credit_what_the_control_gains_too():

@@ -50,8 +50,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 class Pair:
     """Two networks on `n` common images; `gain` is the first's lead, a fraction.
 
-    `only_first` and `only_second` images are right for one of them alone, and `p` is
-    McNemar's.
+    `only_first` and `only_second` images are right for one of them alone, `both` for
+    both, and `p` is McNemar's.
     """
 
     n: int
@@ -59,6 +59,12 @@ class Pair:
     only_first: int
     only_second: int
     p: float
+    both: int
+
+    @property
+    def correct(self) -> tuple[int, int]:
+        """How many of the common images each of the two gets right."""
+        return self.both + self.only_first, self.both + self.only_second
 
 
 def paired(per_example: Arrays, first: str, second: str) -> Pair | None:
@@ -81,7 +87,8 @@ def paired(per_example: Arrays, first: str, second: str) -> Pair | None:
     only_second = sum(other[i] and not one[i] for i in common)
     gain = (only_first - only_second) / len(common)
     p = mcnemar(only_first, only_second)
-    return Pair(len(common), gain, only_first, only_second, p)
+    both = sum(one[i] and other[i] for i in common)
+    return Pair(len(common), gain, only_first, only_second, p, both)
 
 
 def worst_case(per_example: Arrays, keys: Sequence[str | None]) -> np.ndarray | None:

@@ -10,6 +10,7 @@ attacks.
 
 from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Results
+from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables
@@ -131,14 +132,14 @@ def _of(number, attacks):
 
 
 def _evidence(protocol, model, baseline, condition, pair):
-    first, second = (protocol.cells[m, condition] for m in (model, baseline))
-    overlap = (
-        first["interval"][0] <= second["interval"][1]
-        and second["interval"][0] <= first["interval"][1]
-    )
+    """Both accuracies, of the same images."""
+    first, second = ((count / pair.n, wilson(count, pair.n)) for count in pair.correct)
+    overlap = first[1][0] <= second[1][1] and second[1][0] <= first[1][1]
+    numbers = {protocol.cells[m, condition]["num_examples"] for m in (model, baseline)}
+    shared = "" if numbers == {pair.n} else f"on the {pair.n} images of both, "
     return (
-        f"{formats.percent(first['accuracy'])} % against "
-        f"{formats.percent(second['accuracy'])} % ({formats.points(pair.gain)} "
+        f"{shared}{formats.percent(first[0])} % against "
+        f"{formats.percent(second[0])} % ({formats.points(pair.gain)} "
         f"points, intervals {'overlap' if overlap else 'apart'}, "
         f"{formats.p_value(pair.p)})"
     )
