@@ -205,6 +205,14 @@ def test_progress_counts_up_to_all_images(model, data, name, settings):
     assert fooled[-1] < np.sum(out["prediction"] != out["label"])
 
 
+def test_the_end_is_told_once(model, data):
+    """Of a sequence, too, whose parts have fooled all before it ends."""
+    calls = []
+    sequence = small_models.within_budget("autoattack", eps=0.9)
+    craft(model, sequence, *data, batch_size=40, progress=lambda *n: calls.append(n))
+    assert [done for done, *_ in calls].count(40) == 1
+
+
 def test_estimate_is_batches_times_passes(model, data, monkeypatch):
     ticks = iter([0.0, 1.0, 100.0, 102.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))

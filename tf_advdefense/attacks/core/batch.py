@@ -147,7 +147,8 @@ def _sequence(parts, rows, task, count, report):
         adv[robust] = found
         fooled[robust], passes[:, robust] = taken[0], passes[:, robust] + taken[1:]
         robust = robust[~taken[0]]
-        report(count - len(robust), fooled[:count])
+        if len(robust):  # Else whoever asked for the batch knows more.
+            report(count - len(robust), fooled[:count])
     return Outcome(tf.constant(adv), fooled, *passes)
 
 
