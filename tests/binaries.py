@@ -8,10 +8,12 @@ Starting TensorFlow takes longer than most of what the tests ask for, hence `run
 """
 
 import contextlib
+import functools
 import io
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 import warnings
 
 # Before Keras: it sets how TensorFlow computes, here as in a process of its own.
@@ -35,6 +37,8 @@ def run(binary, *flags):
     """The result as `run_alone` gives it, of a call in this process."""
     import keras
 
+    from tf_advdefense import datasets
+
     line = [binary, *map(str, flags)]
     # As a new process: layers are named from 1 on. Memory is left to Python, which in a
     # process full of traces takes seconds to look through it.
@@ -44,10 +48,26 @@ def run(binary, *flags):
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         warnings.catch_warnings(),
+        mock.patch.object(datasets, "load", load),
     ):
         _print_warnings()
         code = main.run(line, prefix="bin/")
     return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
+
+
+def load(name, *options):
+    """`datasets.load`, of `digits` once per process: dozens of commands read it."""
+    from tf_advdefense.datasets import load_dataset
+
+    plain = name == "digits" and not any(options)
+    return _digits() if plain else load_dataset(name, *options)
+
+
+@functools.cache
+def _digits():
+    from tf_advdefense.datasets import load_dataset
+
+    return load_dataset("digits")
 
 
 def _print_warnings():

@@ -3,6 +3,8 @@
 Promises hold for a direct call and for the runner over arrays alike.
 """
 
+import functools
+
 import closed_forms
 import keras
 import numpy as np
@@ -147,6 +149,16 @@ def test_no_labels_means_the_predicted_ones(model, name, call):
     )
 
 
+@functools.cache
+def computing_in(dtype):
+    """A network whose own kind this is, one for all attacks."""
+    keras.config.set_dtype_policy(dtype)
+    try:
+        return small_models.deeper_network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 @pytest.mark.parametrize(
     "name, dtype",
     [
@@ -157,12 +169,7 @@ def test_no_labels_means_the_predicted_ones(model, name, call):
     ],
 )
 def test_logits_of_any_floating_kind(name, dtype):
-    keras.config.set_dtype_policy(dtype)
-    try:
-        other = small_models.deeper_network()
-    finally:
-        keras.config.set_dtype_policy("float32")
-    images = make_images()
+    other, images = computing_in(dtype), make_images()
     assert other(images).dtype == dtype.removeprefix("mixed_")
     adv = within_budget(name)(other, images, classes(other, images))
     assert adv.dtype == tf.float32 and np.all(np.isfinite(adv))

@@ -1,5 +1,7 @@
 """What attackers craft on: all of a defended model, or less than that."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -19,8 +21,9 @@ from tf_advdefense.evaluation.targets import Target
 SHAPE, CLASSES, T = (6, 6, 3), 4, 100.0
 
 
-def make_model(scale=1.0):
-    """A linear model, whose logits are `scale` times as large."""
+@functools.cache
+def linear_model(scale=1.0):
+    """A linear model, whose logits are `scale` times as large; traced once for all."""
     keras.utils.set_random_seed(4)
     dense = keras.layers.Dense(CLASSES, use_bias=False)
     model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), dense])
@@ -31,19 +34,19 @@ def make_model(scale=1.0):
 @pytest.fixture(scope="module")
 def data():
     images = np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8)
-    labels = np.argmax(make_model()(images / np.float32(255)), -1)
+    labels = np.argmax(linear_model()(images / np.float32(255)), -1)
     split = Split(images, labels, np.arange(40))
     return Dataset("shapes", tuple("abcd"), "f" * 64, split, split, split)
 
 
 def test_an_undefended_model_is_attacked_as_it_is():
-    model = make_model()
+    model = linear_model()
     assert attacked_view("white-box", model) is model
     assert attacked_view("oblivious", model) is model
 
 
 def test_who_overlooks_the_transformations_attacks_the_classifier():
-    classifier = make_model()
+    classifier = linear_model()
     layers = transforms.parse_transforms("bit_depth:bits=1")
     model = transforms.with_transforms(classifier, layers)
     assert attacked_view("oblivious", model) is classifier
@@ -51,7 +54,7 @@ def test_who_overlooks_the_transformations_attacks_the_classifier():
 
 
 def test_the_adaptive_attacker_divides_by_the_temperature(data):
-    model = make_model()
+    model = linear_model()
     images = data.test.images / np.float32(255)
     cooled = attacked_view("white-box", model, T)
     np.testing.assert_allclose(cooled(images), model(images) / T, rtol=1e-6)
@@ -61,7 +64,7 @@ def test_the_adaptive_attacker_divides_by_the_temperature(data):
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd_ce"])
 def test_vanished_gradients_are_no_robustness(data, name):
     """At a scale where float32's cross-entropy is exactly flat, as when distilled."""
-    model = make_model(scale=T * 1e3)
+    model = linear_model(scale=T * 1e3)
     chosen = [("0.3", attacks.make_attack(name, eps=0.3))]
     target = Target("a", None, "1" * 64, {}, temperature=T * 1e3, masked=True)
     _, white_box, oblivious = planning.plan(
@@ -76,7 +79,7 @@ def test_vanished_gradients_are_no_robustness(data, name):
     # Who overlooks the temperature climbs the log odds, which do not vanish either.
     assert accuracy["oblivious"] <= 0.1
     # The plain model at the same place: the scale changes no class.
-    fields, _ = evaluation.under_attack(make_model(), chosen[0][1], data.test, 40)
+    fields, _ = evaluation.under_attack(linear_model(), chosen[0][1], data.test, 40)
     assert abs(fields["accuracy"] - accuracy["white-box"]) <= 0.05
 
 
@@ -99,9 +102,10 @@ def test_only_defences_that_can_be_overlooked_are_measured_twice(data):
     assert plan(temperature=T)[0].key == plain[0].key
 
 
-def make_random_model():
+@functools.cache
+def random_model():
     layers = transforms.parse_transforms("crop_rescale:fraction=0.7,draws=1")
-    return transforms.with_transforms(make_model(), layers, eot_draws=6)
+    return transforms.with_transforms(linear_model(), layers, eot_draws=6)
 
 
 # Attacks that stop at the first success of a deterministic model.
@@ -119,7 +123,7 @@ SEARCHES = {
 def test_of_a_random_model_the_first_success_is_not_enough(data, name):
     """It fools the expectation by a hair, and so every other draw."""
     attack = attacks.make_attack(name, eps=0.4, **SEARCHES[name])
-    for model, stops in ((make_model(), True), (make_random_model(), False)):
+    for model, stops in ((linear_model(), True), (random_model(), False)):
         forwards = craft(
             model, attack, data.test.images, data.test.labels, batch_size=40
         )["forwards"]
@@ -138,7 +142,7 @@ L1 = {"eps": 6.0, "norm": 1}
     ],
 )
 def test_what_fools_a_random_model_is_made_to_fool_it_by_more(data, name, few, many):
-    model, labels = make_random_model(), data.test.labels
+    model, labels = random_model(), data.test.labels
     leads = []
     for hyper in (few, many):
         attack = attacks.make_attack(name, **{"eps": 0.3, **hyper})
