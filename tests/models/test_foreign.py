@@ -358,3 +358,8 @@ def test_a_function_that_returns_no_logits_is_warned_of(logits, function):
     attack = make_attack("fgsm")
     with pytest.warns(UserWarning, match="not logits.*`tf_advdefense.adapt"):
         attack(lambda x: function(logits(x)), images()[:16])
+
+
+def test_who_reads_decisions_only_is_not_warned(logits):
+    attack = small_models.within_budget("hop_skip_jump")
+    attack(lambda x: tf.nn.softmax(logits(x)), images()[:2])

@@ -125,7 +125,7 @@ class Attack:
         attack = self.replace(**hyper) if hyper else self
         task = Task(targeted, clip_min, clip_max)
         logits_fn = inference(model_fn)
-        x, y, index = check_inputs(logits_fn, x, y, task, index, attack.needs_gradient)
+        x, y, index = check_inputs(logits_fn, x, y, task, index, attack.access)
         keys = row_keys(tf.cast(seed, tf.int64), index)
         return batch.run(attack, logits_fn, x, y, keys, task).images
 

@@ -106,7 +106,7 @@ def craft_batches(
             pad(goal),
             task,
             pad(index[rows]),
-            attack.needs_gradient,
+            attack.access,
         )
         keys = row_keys(seed, places)
         found = batch.run(attack, attacked, x, y, keys, task, len(clean), report)
@@ -153,7 +153,8 @@ def time_passes(
     """
     x = tf.constant(padded(as_float(images[:batch_size]), batch_size))
     model_fn = inference(model)
-    x, y, _ = check_inputs(model_fn, x, None, Task(), None, gradient)
+    access = "gradients" if gradient else "decisions"
+    x, y, _ = check_inputs(model_fn, x, None, Task(), None, access)
     forward = _second_call(lambda: predict(model_fn, x))
     if not gradient:
         return forward, 0.0

@@ -25,7 +25,7 @@ _LOOKS = {
 
 
 def check_inputs(
-    model_fn: ModelFn, x: Any, y: Any, task: Any, index: Any, gradient: bool = True
+    model_fn: ModelFn, x: Any, y: Any, task: Any, index: Any, access: str = "gradients"
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Checked `(images float32, labels int64, indices int64)`; y None is predicted.
 
@@ -34,7 +34,8 @@ def check_inputs(
       x, y, index: images, labels and indices, or None for the latter two, as `Attack`
         takes them.
       task: an `attack.Task`.
-      gradient: whether the model's logits must have one.
+      access: what is read off the model, as of `Attack`: "gradients", which its
+        logits must then have, "scores", which must then be logits, or "decisions".
 
     Raises:
       ValueError: in one line, also at tracing. The images' values can only be
@@ -47,11 +48,12 @@ def check_inputs(
             "A targeted attack needs `y`, the target classes. Received: y=None."
         )
     y = predict(model_fn, x) if y is None else _classes(model_fn, y, x)
-    if tf.executing_eagerly() and not model_fn.looked_at and len(x):
+    unseen = tf.executing_eagerly() and not model_fn.looked_at and len(x)
+    if unseen and access != "decisions":
         model_fn.looked_at = True
         _warn_unless_logits(model_fn, x)
     index = tf.range(tf.shape(x)[0]) if index is None else _per_image("index", index, x)
-    if gradient:
+    if access == "gradients":
         for member in model_fn.members:  # of a mean, one gradient would suffice
             check_gradient(member, x, y, task.targeted)
     return x, y, tf.cast(index, tf.int64)
