@@ -245,9 +245,9 @@ MAKE_ADV = [
     ),
     ("no model at all", [ATTACK, "--model_path={models}/images"], ["saved_model.pb"]),
     (
-        "probabilities",
-        [ATTACK, "--model_path={models}/probabilities.keras"],
-        ["logits", "probabilities", "softmax"],
+        "two outputs",
+        [ATTACK, "--model_path={models}/two_outputs.keras"],
+        ["one output", "named `logits`", "2 outputs"],
     ),
     (
         "class count",
@@ -279,9 +279,9 @@ REPORT = [
     ),
     ("corrupted set", ["--adv_data=corrupted-test"], ["corrupted", "--overwrite"]),
     (
-        "probabilities",
-        ["--runs=", "--model_path={models}/probabilities.keras"],
-        ["logits", "softmax"],
+        "two outputs",
+        ["--runs=", "--model_path={models}/two_outputs.keras"],
+        ["one output", "2 outputs"],
     ),
     (
         "a run's name twice",
@@ -310,7 +310,7 @@ EXPORT = [
     (
         "other results",
         ["--run=small_resnet", "--report_dir={models}/report"],
-        ["format 3", "Received: 0", "bin/report"],
+        ["format 4", "Received: 0", "bin/report"],
     ),
 ]
 CASES = {"train": TRAIN, "make_adv": MAKE_ADV, "report": REPORT, "export": EXPORT}
@@ -337,7 +337,9 @@ def classifier(*layers, size=32, classes=10):
 def models(tmp_path_factory, path):
     """Models that cannot be attacked, images of another data set, and old results."""
     root = tmp_path_factory.mktemp("models")
-    classifier(keras.layers.Softmax()).save(root / "probabilities.keras")
+    one = classifier()
+    two = keras.Model(one.inputs[0], [one.outputs[0], 2 * one.outputs[0]])
+    two.save(root / "two_outputs.keras")
     classifier(classes=7).save(root / "seven.keras")
     classifier(size=64).save(root / "large.keras")
     shutil.copy(path.elsewhere, root / "small_resnet.keras")

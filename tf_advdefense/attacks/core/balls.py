@@ -80,10 +80,21 @@ def linear_distance(value: tf.Tensor, gradient: tf.Tensor, norm: float) -> tf.Te
       value: float32 `[n]`, of the function.
       gradient: float32 `[n, ...]`, of any scale.
     """
+    power, slope = _slope(gradient, norm)
+    return tf.where(slope > 0, tf.abs(value) / power / slope, np.inf)
+
+
+def slopes(gradient: tf.Tensor, norm: float) -> tf.Tensor:
+    """`dual_lengths` of gradients of any scale, `[n]`."""
+    power, slope = _slope(gradient, norm)
+    return power * slope
+
+
+def _slope(gradient, norm):
+    """Its dual length as a power of two, `[n]`, and a factor from 1 on; or zeros."""
     power = power_of_two(gradient)
     slope = dual_lengths(tf.math.divide_no_nan(gradient, power), norm)
-    distance = tf.abs(value) / tf.reshape(power, [-1]) / slope
-    return tf.where(slope > 0, distance, np.inf)
+    return tf.reshape(power, [-1]), slope
 
 
 def farthest(x: tf.Tensor, norm: float, clip_min: float, clip_max: float) -> tf.Tensor:

@@ -22,6 +22,7 @@ from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.balls import lengths
 from tf_advdefense.attacks.core.balls import linear_distance
 from tf_advdefense.attacks.core.balls import power_of_two
+from tf_advdefense.attacks.core.balls import slopes
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.state import Progress
@@ -31,17 +32,17 @@ from tf_advdefense.attacks.core.state import compiled
 from tf_advdefense.attacks.core.state import select
 from tf_advdefense.attacks.core.state import where
 
-# CleverHans adds it to the gap of the logits, to end beyond the boundary. Of logits
-# that are all below 1 it would be a jump: there it is a share of the largest.
+# CleverHans adds it to the gap of the logits, to end beyond the boundary. Of logits of
+# a small scale it would be a jump: there the step is longer by it, instead.
 _CROSS = 1e-5
 
 
 class Hyper(NamedTuple):
     """Moosavi-Dezfooli et al. 2016 (arXiv:1511.04599), algorithm 2, with any labels.
 
-    Steps are CleverHans 3's, with its 1e-5 beyond each boundary (at most that share of
-    the largest logit, so that the scale of logits does not matter). Different: the
-    label to leave is `y`; each step is linearised, and success judged, at the image
+    Steps are CleverHans 3's, with its 1e-5 of the logits beyond each boundary, and no
+    more than 1e-5 of the image, so that a small scale of logits is no jump. Different:
+    the label to leave is `y`; each step is linearised, and success judged, at the image
     with its overshoot and inside the bounds, as by the authors' code, so that the image
     returned is one that was seen to fool (there, the overshoot comes at the end, with
     no look at it); each image stops alone; a candidate without a gradient is passed
@@ -130,11 +131,11 @@ def _nearest_boundary(model_fn, state, hyper, task):
         tape.watch(x)
         logits = model_fn(x)
     pairs = _pairs(logits, state.label, hyper, task)
-    cross = _CROSS * tf.minimum(tf.reduce_max(tf.abs(logits), axis=1), 1.0)
 
     def consider(i, best_size, best_gradient):
         pair = tf.gather(pairs, i, axis=1)
         gradient = tape.gradient(logits, x, output_gradients=pair)
+        cross = _CROSS * tf.minimum(slopes(gradient, norm), 1)
         gap = tf.abs(tf.reduce_sum(pair * logits, axis=1)) + cross
         size = linear_distance(gap, gradient, norm)
         # Without a gradient it is infinite, and NaN is never less: neither is taken.
