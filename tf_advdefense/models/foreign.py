@@ -25,7 +25,7 @@ from tf_advdefense.models import outputs
 from tf_advdefense.models import precision
 
 # So many images tell ranges apart; large ones cost too much for more.
-_SAMPLE, _LARGE_SAMPLE, _LARGE = 128, 48, 96 * 96
+_SAMPLE, _LARGE_SAMPLE, _LARGE = 256, 96, 96 * 96
 _BATCH = 32
 _ROUNDING = 16  # In units of the model's own relative precision.
 

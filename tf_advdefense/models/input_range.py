@@ -19,7 +19,7 @@ UNIT = (0.0, 1.0)
 # channels also what keras.applications does for its older weights.
 RANGES = (UNIT, (0.0, 255.0), (-1.0, 1.0))
 _COLOUR = ("resnet50", "densenet")
-_SURELY = 1e-4  # The chance that equally good ranges differ by so much.
+_SURELY = 1e-3  # The chance that equally good ranges differ by so much.
 
 Wanted = tuple[float, float] | str
 
