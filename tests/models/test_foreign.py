@@ -186,6 +186,15 @@ def test_one_output_becomes_two_logits(binary, activation, shown):
     assert_same(adapted, model, binary, tolerance=1e-3)
 
 
+def test_one_logit_that_happens_to_be_a_share_is_a_logit():
+    """Its layer shows it, whatever the values."""
+    binary = classifier(classes=1, scale=0.02)
+    binary.layers[-1].bias.assign_add([0.5])
+    adapted = adapt(binary, binary)
+    assert adapted.notes == ("its one logit became two",)
+    assert_same(adapted, binary, binary)
+
+
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "cw", "deepfool", "jsma", "fmn"])
 def test_a_binary_model_is_fooled(binary, name):
     model = after(binary, layers.Activation("sigmoid"))

@@ -83,11 +83,14 @@ def adapt(
         is_right = lambda each: _right(single, sample, each)
         wanted, right = ranges.find(is_right, images.shape[-1])
     given = _values(single, ranges.as_user(sample[0], wanted))
-    logits, head = _head(single, given)
+    kind = _kind(single, given)
+    logits, removed = heads.without_activation(single)
+    logits, head = _head(logits, removed, kind)
     whole = _behind(logits, wanted, images.shape[1:], model.name)
-    _prove(whole, sample[0], given, precision.precision_of(single), name)
+    _prove(whole, sample[0], given, kind, precision.precision_of(single), name)
     notes = [*head, *_range_notes(wanted, right, len(sample[1])), *_policy(single)]
-    warned = *_warnings(single, given), *interface.fixed_training(single)
+    lost = () if removed else _lost(given, kind)
+    warned = *lost, *interface.fixed_training(single)
     return Adapted(whole, tuple(notes), warned)
 
 
@@ -110,7 +113,12 @@ def _right(model, sample, wanted):
 def _classes(values: np.ndarray, kind: str) -> np.ndarray:
     if values.shape[1] > 1:
         return np.argmax(values, axis=1)
-    return (values[:, 0] > (0.5 if kind == "sigmoids" else 0)).astype(np.int64)
+    return (values[:, 0] > _middle(kind)).astype(np.int64)
+
+
+def _middle(kind: str) -> float:
+    """Above it, the only output of a binary model is for its second class."""
+    return 0.5 if kind == "sigmoids" else 0.0
 
 
 def _kind(model, values):
@@ -127,21 +135,19 @@ def _kind(model, values):
 # === Parts of the adapted model ===
 
 
-def _head(model, values):
-    """The model with logits at its end, and what was done."""
+def _head(model, removed, kind):
+    """The model with logits at its end, and what was done; see `_kind`."""
     notes = []
-    kind = _kind(model, values)
-    logits, removed = heads.without_activation(model)
     if removed:
         notes.append(f"its {removed} was removed")
     elif kind in outputs.INVERTIBLE:
         activation = outputs.INVERTIBLE[kind]
-        logits = _after(model, outputs.Inverse(activation))
+        model = _after(model, outputs.Inverse(activation))
         notes.append(f"its {activation} was inverted")
-    if logits.outputs[0].shape[-1] == 1:
-        logits = _after(logits, outputs.two_logits)
+    if model.outputs[0].shape[-1] == 1:
+        model = _after(model, outputs.two_logits)
         notes.append("its one logit became two")
-    return logits, notes
+    return model, notes
 
 
 def _after(model, function):
@@ -158,14 +164,12 @@ def _behind(model, wanted, image_shape, name):
     return keras.Model(images, model(layer(images)), name=name)
 
 
-def _prove(adapted, images, given, relative, name):
+def _prove(adapted, images, given, kind, relative, name):
     """Each class of the adapted model must be one that the given model finds best."""
     with precision.in_float32(adapted):
         found = np.argmax(_values(adapted, images), axis=1)
-    if given.shape[1] == 1:  # A threshold, which the logits have at 0.
-        kind = outputs.kind_of(given, relative)
-        middle = 0.5 if kind == "sigmoids" else 0.0
-        given = np.concatenate([2 * middle - given, given], axis=1)
+    if given.shape[1] == 1:
+        given = np.concatenate([2 * _middle(kind) - given, given], axis=1)
     best = given.max(axis=1)
     slack = _ROUNDING * relative * (1 + np.abs(best))
     wrong = given[np.arange(len(given)), found] < best - slack
@@ -198,11 +202,9 @@ def _policy(model):
         yield f"it computes in {policy} and is attacked in float32"
 
 
-def _warnings(model: keras.Model, values: np.ndarray) -> Iterator[str]:
-    if heads.without_activation(model)[1] is not None:
-        return
+def _lost(values: np.ndarray, kind: str) -> Iterator[str]:
+    """What an activation that stayed took from the logits."""
     remedy = "Save the model up to its logits."
-    kind = _kind(model, values)
     if kind in outputs.INVERTIBLE:
         ends = {"probabilities": (0,), "sigmoids": (0, 1), "tanh": (-1, 1)}[kind]
         lost = np.isin(values, ends).any(axis=1).sum()

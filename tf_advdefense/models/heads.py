@@ -96,7 +96,7 @@ def _made_by(tensor):
 
 
 def _activation(operation: Any) -> str | None:
-    """Its activation's name; "linear" where it has none."""
+    """Its activation's name, "linear" for a layer's none; None where nothing shows."""
     if isinstance(operation, keras.layers.Softmax):
         return "softmax"
     if not isinstance(operation, keras.Layer):  # an operation of keras.ops
