@@ -14,10 +14,10 @@ import binaries
 import keras
 import pytest
 
-# Three layers of a few thousand weights; the batches fix where shards are cut.
+# Four layers of a few thousand weights; the batches fix where shards are cut.
 COMMON = ["--dataset=digits", "--batch_size=16"]
 TRAINING = [
-    "--model=small_resnet",
+    "--model=small_cnn",
     "--model_args=width=4",
     "--epochs=8",
     "--train_examples=320",
@@ -140,10 +140,10 @@ def make_path(root):
         results.update(zip(lines, binaries.run_each(binary, flags)))
 
     results["train"] = binaries.run("train", *common, *TRAINING)
-    saved_model = outputs / "runs" / "small_resnet" / "saved_model"
+    saved_model = outputs / "runs" / "small_cnn" / "saved_model"
 
     results["killed"] = kill_when(
-        start("make_adv", *common, *CW, "--run=small_resnet", "--name=killed"),
+        start("make_adv", *common, *CW, "--run=small_cnn", "--name=killed"),
         lambda: any(outputs.glob("adv/killed/killed-*-00000-of-*")),
         signal.SIGKILL,
     )
@@ -153,7 +153,7 @@ def make_path(root):
         signal.SIGINT,
     )
 
-    own = ["--run=small_resnet"]
+    own = ["--run=small_cnn"]
     each(
         "make_adv",
         fgsm=[*own, "--attack=fgsm", "--eps=0.05,0.1", "--num_examples=64"],
@@ -177,7 +177,7 @@ def make_path(root):
         adversarial=[
             *defended,
             "--defense=adversarial",
-            "--adv_data=small_resnet-fgsm-eps0.1-train",
+            "--adv_data=small_cnn-fgsm-eps0.1-train",
         ],
         ensemble=[
             *defended,
@@ -203,7 +203,7 @@ def make_path(root):
         ],
     )
     crafting = [*defended, f"--output_dir={root}/crafting"]
-    trained = outputs / "runs" / "small_resnet" / "model.keras"
+    trained = outputs / "runs" / "small_cnn" / "model.keras"
     each(
         "train",
         ensemble_at=[
@@ -218,6 +218,6 @@ def make_path(root):
         "report", *common, *REPORT, "--eps=0.1", f"--output_dir={root}/crafting"
     )
     results["export"] = binaries.run(
-        "export", f"--output_dir={outputs}", "--run=small_resnet-ensemble"
+        "export", f"--output_dir={outputs}", "--run=small_cnn-ensemble"
     )
     return Path(outputs, common, elsewhere, results)

@@ -15,7 +15,7 @@ from tf_advdefense import datasets
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.evaluation.crafted_sets import make_set
 
-MODEL = "--model=small_resnet"
+MODEL = "--model=small_cnn"
 ATTACK = "--attack=fgsm"
 
 # Of every program: a name, flags, and what the line says. {models} is the directory of
@@ -44,17 +44,17 @@ TRAIN = [
     ("no sets", [MODEL, "--defense=ensemble"], ["--adv_data", "bin/make_adv"]),
     (
         "sets of no use",
-        [MODEL, "--adv_data=small_resnet-fgsm-eps0.1-train"],
-        ["--defense=none", "small_resnet-fgsm-eps0.1-train"],
+        [MODEL, "--adv_data=small_cnn-fgsm-eps0.1-train"],
+        ["--defense=none", "small_cnn-fgsm-eps0.1-train"],
     ),
     (
         "test images",
-        [MODEL, "--defense=adversarial", "--adv_data=small_resnet-cw-test"],
-        ["test images", "small_resnet-cw-test", "--split=train"],
+        [MODEL, "--defense=adversarial", "--adv_data=small_cnn-cw-test"],
+        ["test images", "small_cnn-cw-test", "--split=train"],
     ),
     (
         "only own sets",
-        [MODEL, "--defense=ensemble", "--adv_data=small_resnet-fgsm-eps0.1-train"],
+        [MODEL, "--defense=ensemble", "--adv_data=small_cnn-fgsm-eps0.1-train"],
         ["another architecture", "--defense=adversarial"],
     ),
     (
@@ -108,15 +108,15 @@ TRAIN = [
     (
         "missing source",
         [MODEL, "--defense=ensemble_at", "--sources=absent"],
-        ["absent", "small_resnet", "bin/train"],
+        ["absent", "small_cnn", "bin/train"],
     ),
-    ("sources of no use", [MODEL, "--sources=small_resnet"], ["none", "--sources"]),
+    ("sources of no use", [MODEL, "--sources=small_cnn"], ["none", "--sources"]),
     (
         "missing teacher",
         [MODEL, "--defense=distillation", "--teacher=absent"],
-        ["absent", "small_resnet", "bin/train"],
+        ["absent", "small_cnn", "bin/train"],
     ),
-    ("teacher of no use", [MODEL, "--teacher=small_resnet"], ["none", "--teacher"]),
+    ("teacher of no use", [MODEL, "--teacher=small_cnn"], ["none", "--teacher"]),
     (
         "teacher of other classes",
         [MODEL, "--defense=distillation", "--teacher={models}/seven.keras"],
@@ -124,12 +124,12 @@ TRAIN = [
     ),
     (
         "other configuration",
-        [MODEL, "--name=small_resnet", "--seed=7"],
+        [MODEL, "--name=small_cnn", "--seed=7"],
         ["seed 0, now 7", "--name", "--overwrite"],
     ),
     (
         "resume and overwrite",
-        [MODEL, "--name=small_resnet", "--resume", "--overwrite"],
+        [MODEL, "--name=small_cnn", "--resume", "--overwrite"],
         ["--resume", "--overwrite", "both"],
     ),
     (
@@ -199,7 +199,7 @@ MAKE_ADV = [
     (
         "missing run",
         [ATTACK, "--run=absent"],
-        ["absent", "small_resnet-ensemble", "bin/train"],
+        ["absent", "small_cnn-ensemble", "bin/train"],
     ),
     (
         "unfinished run",
@@ -209,7 +209,7 @@ MAKE_ADV = [
     (
         "another data set",
         [ATTACK, "--dataset=folder:{models}/images"],
-        ["small_resnet", "digits", "--model_path"],
+        ["small_cnn", "digits", "--model_path"],
     ),
     (
         "other configuration",
@@ -262,19 +262,19 @@ MAKE_ADV = [
     ("no gradient", [ATTACK, "--model_path={models}/rounding"], ["gradient", "none"]),
 ]
 REPORT = [
-    ("missing run", ["--runs=absent"], ["absent", "small_resnet", "bin/train"]),
+    ("missing run", ["--runs=absent"], ["absent", "small_cnn", "bin/train"]),
     ("no runs", ["--runs="], ["--model_path", "bin/train"]),
     (
         "another data set",
-        ["--runs=small_resnet", "--dataset=folder:{models}/images"],
-        ["small_resnet", "digits"],
+        ["--runs=small_cnn", "--dataset=folder:{models}/images"],
+        ["small_cnn", "digits"],
     ),
     ("unknown attack", ["--attacks=fgsm,pdg"], ["pdg", "Did you mean 'pgd'"]),
     ("eps out of range", ["--eps=2"], ["[0, 1]", "eps=2"]),
     ("missing set", ["--adv_data=absent"], ["absent", "bin/make_adv"]),
     (
         "training set",
-        ["--adv_data=small_resnet-fgsm-eps0.1-train"],
+        ["--adv_data=small_cnn-fgsm-eps0.1-train"],
         ["test images", "--split=test"],
     ),
     ("corrupted set", ["--adv_data=corrupted-test"], ["corrupted", "--overwrite"]),
@@ -285,31 +285,31 @@ REPORT = [
     ),
     (
         "a run's name twice",
-        ["--runs=small_resnet", "--model_path={models}/small_resnet.keras"],
-        ["small_resnet", "--model_path"],
+        ["--runs=small_cnn", "--model_path={models}/small_cnn.keras"],
+        ["small_cnn", "--model_path"],
     ),
 ]
 EXPORT = [
     ("no run", [], ["--run"]),
-    ("missing run", ["--run=absent"], ["absent", "small_resnet", "bin/train"]),
+    ("missing run", ["--run=absent"], ["absent", "small_cnn", "bin/train"]),
     (
         "a directory of something else",
-        ["--run=small_resnet", "--to={models}/images"],
+        ["--run=small_cnn", "--to={models}/images"],
         ["images", "other files", "Choose another directory"],
     ),
     (
         "a file of something else",
-        ["--run=small_resnet", "--to={models}/seven", "--transforms=bit_depth:bits=3"],
+        ["--run=small_cnn", "--to={models}/seven", "--transforms=bit_depth:bits=3"],
         ["seven.keras", "Choose another name"],
     ),
     (
         "missing report",
-        ["--run=small_resnet", "--report_dir={models}"],
+        ["--run=small_cnn", "--report_dir={models}"],
         ["results.json", "bin/report"],
     ),
     (
         "other results",
-        ["--run=small_resnet", "--report_dir={models}/report"],
+        ["--run=small_cnn", "--report_dir={models}/report"],
         ["format 4", "Received: 0", "bin/report"],
     ),
 ]
@@ -342,7 +342,7 @@ def models(tmp_path_factory, path):
     two.save(root / "two_outputs.keras")
     classifier(classes=7).save(root / "seven.keras")
     classifier(size=64).save(root / "large.keras")
-    shutil.copy(path.elsewhere, root / "small_resnet.keras")
+    shutil.copy(path.elsewhere, root / "small_cnn.keras")
     (root / "broken.keras").write_bytes(path.elsewhere.read_bytes()[:1000])
     rounding = keras.Sequential([keras.Input((32, 32, 3)), Rounding(), classifier()])
     saved_model.export_saved_model(rounding, root / "rounding")
@@ -365,7 +365,7 @@ def outputs(tmp_path_factory, path):
     adv = root / "adv"
     for split, source in (
         ("train", "elsewhere-fgsm-eps0.1-train"),
-        ("test", "small_resnet-cw-test"),
+        ("test", "small_cnn-cw-test"),
     ):
         corrupted = shutil.copytree(adv / source, adv / f"corrupted-{split}")
         (shard,) = corrupted.glob("*.tfrecord-00001-*")
@@ -373,8 +373,8 @@ def outputs(tmp_path_factory, path):
         data[len(data) // 2] ^= 1
         shard.write_bytes(data)
     for made in (
-        adv / "small_resnet-fgsm-eps0.1-train",
-        root / "runs" / "small_resnet",
+        adv / "small_cnn-fgsm-eps0.1-train",
+        root / "runs" / "small_cnn",
     ):
         unfinished = shutil.copytree(made, made.with_name("unfinished"))
         (unfinished / "config.json").unlink()
@@ -413,7 +413,7 @@ def results(outputs, models):
         if binary != "export":
             common.append("--dataset=digits")
         if binary == "make_adv":
-            common.append("--run=small_resnet")
+            common.append("--run=small_cnn")
         lines = [
             common + [flag.format(models=models) for flag in flags]
             for _, flags, _ in cases
@@ -451,50 +451,35 @@ def test_bad_input_leaves_nothing_behind(results):
 
 def test_a_data_set_that_cannot_be_downloaded(tmp_path):
     nowhere = {"https_proxy": "http://127.0.0.1:9", "TFDS_DATA_DIR": str(tmp_path)}
-
-    def refused(*flags):
-        started = time.monotonic()
-        result = binaries.run_alone(
-            "train",
-            "--model=resnet50",
-            *flags,
-            f"--output_dir={tmp_path}/out",
-            env={**os.environ, **nowhere},
-        )
-        return result, time.monotonic() - started
-
-    _, start_up = refused("--dataset=nonesuch")
-    result, seconds = refused()
-    assert seconds - start_up < 15  # It does not try for minutes.
-    assert result.returncode == 2
+    started = time.monotonic()
+    result = binaries.run_alone(
+        "train",
+        "--model=resnet50",
+        f"--output_dir={tmp_path}/out",
+        env={**os.environ, **nowhere},
+    )
+    assert time.monotonic() - started < 60  # It does not try for minutes.
+    assert result.returncode == 2 and not result.stdout
     (line,) = result.stderr.splitlines()
     for remedy in ("--data_dir", "--dataset=folder:PATH", "--dataset=digits"):
         assert remedy in line
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "flags, wanted",
-    [
-        (["--dataset=folder:/nowhere", MODEL], "/nowhere"),
-        (["--dataset=digits", "--model=keras:ResNet51"], "ResNet50"),
-    ],
-)
-def test_nothing_but_the_error_is_said_once_tensorflow_is_loaded(
-    tmp_path, flags, wanted
-):
-    result = binaries.run_alone("train", *flags, f"--output_dir={tmp_path}")
+def test_nothing_but_the_error_is_said_once_tensorflow_is_loaded(tmp_path):
+    unknown = ["--dataset=digits", "--model=keras:ResNet51"]
+    result = binaries.run_alone("train", *unknown, f"--output_dir={tmp_path}")
     assert result.returncode == 2 and not result.stdout
     (line,) = result.stderr.splitlines()
-    assert line.startswith("train: ") and wanted in line
+    assert line.startswith("train: ") and "ResNet50" in line
 
 
 def test_verbosity_shows_where_it_happened(tmp_path):
-    result = binaries.run_alone(
-        "export", f"--output_dir={tmp_path}", "--run=absent", "--verbosity=1"
-    )
-    assert "Traceback" in result.stderr
-    assert "No finished run 'absent'" in result.stderr
+    # The error itself, of which the interpreter prints a traceback.
+    with pytest.raises(FileNotFoundError, match="No finished run 'absent'"):
+        binaries.run(
+            "export", f"--output_dir={tmp_path}", "--run=absent", "--verbosity=1"
+        )
 
 
 @pytest.mark.parametrize("binary", CASES)

@@ -21,9 +21,9 @@ from tf_advdefense.evaluation.statistics import wilson
 
 RUNS = [
     "interrupted",
-    "small_resnet",
-    "small_resnet-adversarial",
-    "small_resnet-ensemble",
+    "small_cnn",
+    "small_cnn-adversarial",
+    "small_cnn-ensemble",
 ]
 
 
@@ -66,7 +66,7 @@ def test_every_command_succeeds_and_says_nothing_of_trouble(path):
 
 
 def test_a_run_directory(path):
-    run = path.outputs / "runs" / "small_resnet"
+    run = path.outputs / "runs" / "small_cnn"
     assert {p.name for p in run.iterdir()} == {
         "request.json",
         "config.json",
@@ -81,7 +81,7 @@ def test_a_run_directory(path):
 
 
 def test_a_run_describes_itself(path, digits):
-    config = runs.load_run(path.outputs, "small_resnet").config
+    config = runs.load_run(path.outputs, "small_cnn").config
     request = config["request"]
     assert request["model_args"] == {"width": 4}
     assert request["dataset_fingerprint"] == digits.fingerprint
@@ -91,12 +91,12 @@ def test_a_run_describes_itself(path, digits):
     assert config["test_examples"] == 359
     assert config["command"].startswith("bin/train --dataset=digits")
     assert set(config["versions"]) >= {"tensorflow", "keras", "cleverhans", "python"}
-    model = runs.load_run(path.outputs, "small_resnet").load_model()
+    model = runs.load_run(path.outputs, "small_cnn").load_model()
     assert config["weights_sha256"] == identity.model_sha256(model)
 
 
 def test_the_stated_accuracy_is_the_models(path, digits):
-    run = runs.load_run(path.outputs, "small_resnet")
+    run = runs.load_run(path.outputs, "small_cnn")
     model = runs.load_model(run.model_path)
     assert run.config["num_params"] == model.count_params()
     for split, stated in (
@@ -108,7 +108,7 @@ def test_the_stated_accuracy_is_the_models(path, digits):
 
 
 def test_the_saved_model_is_the_model(path, digits):
-    run = runs.load_run(path.outputs, "small_resnet")
+    run = runs.load_run(path.outputs, "small_cnn")
     images = tf.constant(digits.test.images[:64] / np.float32(255))
     expected = runs.load_model(run.model_path)(images, training=False)
     loaded = tf.saved_model.load(str(run.directory / "saved_model"))
@@ -117,8 +117,8 @@ def test_the_saved_model_is_the_model(path, digits):
 
 
 def test_defended_runs_name_their_sets(path):
-    for defense, source in (("adversarial", "small_resnet"), ("ensemble", "elsewhere")):
-        run = runs.load_run(path.outputs, f"small_resnet-{defense}")
+    for defense, source in (("adversarial", "small_cnn"), ("ensemble", "elsewhere")):
+        run = runs.load_run(path.outputs, f"small_cnn-{defense}")
         request = run.config["request"]
         name = f"{source}-fgsm-eps0.1-train"
         config = path.outputs / "adv" / name / "config.json"
@@ -139,20 +139,20 @@ def test_a_resumed_training_ends_with_the_uninterrupted_ones_weights(path):
     assert "Epoch 1/8" not in path.results["interrupted_resumed"].stdout
     one, other = (
         runs.load_model(runs.load_run(path.outputs, name).model_path).get_weights()
-        for name in ("interrupted", "small_resnet")
+        for name in ("interrupted", "small_cnn")
     )
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
     history = [
         (path.outputs / "runs" / name / "history.csv").read_text()
-        for name in ("interrupted", "small_resnet")
+        for name in ("interrupted", "small_cnn")
     ]
     assert history[0] == history[1]
 
 
 def test_a_finished_training_is_not_repeated(path):
     result = path.results["train_again"]
-    assert result.stdout.strip().endswith("small_resnet is finished: nothing to do.")
+    assert result.stdout.strip().endswith("small_cnn is finished: nothing to do.")
 
 
 # === Adversarial sets ===
@@ -161,14 +161,14 @@ def test_a_finished_training_is_not_repeated(path):
 def test_a_set_for_each_radius(path):
     for text in ("0.05", "0.1"):
         config = read_json(
-            path.outputs / "adv" / f"small_resnet-fgsm-eps{text}-test" / "config.json"
+            path.outputs / "adv" / f"small_cnn-fgsm-eps{text}-test" / "config.json"
         )
         request = config["request"]
         assert request["eps_text"] == text
         assert request["params"]["eps"] == float(text)
         assert (request["split"], request["labels"]) == ("test", "true")
-        assert (request["source"], request["source_model"]) == ("small_resnet",) * 2
-        run = runs.load_run(path.outputs, "small_resnet")
+        assert (request["source"], request["source_model"]) == ("small_cnn",) * 2
+        run = runs.load_run(path.outputs, "small_cnn")
         assert request["source_sha256"] == run.config["weights_sha256"]
         assert config["num_examples"] == 64
         assert config["forwards"] == config["backwards"] == 1
@@ -177,11 +177,11 @@ def test_a_set_for_each_radius(path):
 @pytest.mark.parametrize(
     "name",
     [
-        "small_resnet-cw-test",
-        "small_resnet-sparse_l1-test",
+        "small_cnn-cw-test",
+        "small_cnn-sparse_l1-test",
         "rounded",
         "elsewhere-fgsm-eps0.1-train",
-        "small_resnet-fgsm-targeted-eps0.1-test",
+        "small_cnn-fgsm-targeted-eps0.1-test",
     ],
 )
 def test_tfds_reads_a_set_as_it_is(path, digits, name):
@@ -197,9 +197,9 @@ def test_tfds_reads_a_set_as_it_is(path, digits, name):
 
 
 def test_predictions_and_success_are_the_models(path, digits):
-    stored = adversarial_sets.load_set(path.outputs, "small_resnet-cw-test")
+    stored = adversarial_sets.load_set(path.outputs, "small_cnn-cw-test")
     arrays = adversarial_sets.read_arrays(stored)
-    model = runs.load_model(runs.load_run(path.outputs, "small_resnet").model_path)
+    model = runs.load_model(runs.load_run(path.outputs, "small_cnn").model_path)
     clean = clean_images(digits, stored, arrays)
     np.testing.assert_array_equal(arrays["clean_index"], digits.test.index[:64])
     for images, key in ((clean, "clean_prediction"), (arrays["image"], "prediction")):
@@ -215,13 +215,13 @@ def test_predictions_and_success_are_the_models(path, digits):
 
 def test_training_sets_leave_predicted_labels(path):
     config = adversarial_sets.load_set(
-        path.outputs, "small_resnet-fgsm-eps0.1-train"
+        path.outputs, "small_cnn-fgsm-eps0.1-train"
     ).config
     assert config["request"]["labels"] == "predicted"
 
 
 def test_a_saved_model_is_attacked_as_the_model_itself(path):
-    own = arrays_of(path, "small_resnet-fgsm-eps0.1-test")
+    own = arrays_of(path, "small_cnn-fgsm-eps0.1-test")
     other = arrays_of(path, "saved_model-fgsm-eps0.1-test")
     same = np.isclose(own["image"], other["image"], atol=1e-6).all(axis=(1, 2, 3))
     assert same.mean() >= 0.9  # A gradient near zero may round to the other sign.
@@ -239,10 +239,10 @@ def test_a_keras_file_from_elsewhere_is_a_source(path):
 
 def test_targeted_sets_move_towards_their_class(path, digits):
     stored = adversarial_sets.load_set(
-        path.outputs, "small_resnet-fgsm-targeted-eps0.1-test"
+        path.outputs, "small_cnn-fgsm-targeted-eps0.1-test"
     )
     assert stored.config["request"]["target"] == "3"
-    model = runs.load_model(runs.load_run(path.outputs, "small_resnet").model_path)
+    model = runs.load_model(runs.load_run(path.outputs, "small_cnn").model_path)
     arrays = adversarial_sets.read_arrays(stored)
     clean = clean_images(digits, stored, arrays) / np.float32(255)
     log_probabilities = [
@@ -265,12 +265,12 @@ def test_rounding_to_grey_levels_is_judged_afterwards(path):
 def test_a_killed_crafting_continues_to_the_same_bytes(path):
     code, err = path.results["killed"]
     assert code == -9 and "shard 4/4" not in err
-    assert shards(path, "killed") == shards(path, "small_resnet-cw-test")
+    assert shards(path, "killed") == shards(path, "small_cnn-cw-test")
     resumed = path.results["killed_resumed"]
     assert "shard 1/4" not in resumed.stderr and "shard 4/4" in resumed.stderr
     assert files_of(path.outputs / "adv" / "killed").keys() == {
-        name.replace("small_resnet_cw_test", "killed")
-        for name in files_of(path.outputs / "adv" / "small_resnet-cw-test")
+        name.replace("small_cnn_cw_test", "killed")
+        for name in files_of(path.outputs / "adv" / "small_cnn-cw-test")
     }
 
 
@@ -278,7 +278,7 @@ def test_two_workers_make_the_bytes_of_one(path):
     assert "others' are missing" in path.results["first_half"].stdout
     assert "64 images" in path.results["second_half"].stdout
     assert len(shards(path, "halves")) == 4
-    assert shards(path, "halves") == shards(path, "small_resnet-cw-test")
+    assert shards(path, "halves") == shards(path, "small_cnn-cw-test")
 
 
 def test_a_finished_set_is_not_repeated(path):
@@ -289,16 +289,14 @@ def test_a_finished_set_is_not_repeated(path):
 
 def test_two_runs_at_once_make_one_set(path):
     common = [*path.common, "--attack=mim", "--num_examples=16"]
-    result = binaries.run(
-        "make_adv", *common, "--run=small_resnet,small_resnet-adversarial"
-    )
+    result = binaries.run("make_adv", *common, "--run=small_cnn,small_cnn-adversarial")
     assert result.returncode == 0, result.stderr
     adv = adversarial_sets.load_set(
-        path.outputs, "small_resnet_small_resnet-adversarial-mim-test"
+        path.outputs, "small_cnn_small_cnn-adversarial-mim-test"
     )
     request = adv.config["request"]
-    assert request["source"] == "small_resnet+small_resnet-adversarial"
-    assert request["source_model"] == "small_resnet+small_resnet"
+    assert request["source"] == "small_cnn+small_cnn-adversarial"
+    assert request["source_model"] == "small_cnn+small_cnn"
     assert len(request["source_sha256"].split("+")) == 2
 
 
@@ -353,8 +351,8 @@ def test_the_parts_of_the_comparison(path):
         "interrupted": "control",
     }
     settings = {(r["target"], r["adv_set"]): r["setting"] for r in stored["records"]}
-    assert settings["small_resnet", "small_resnet-cw-test"] == "white-box"
-    assert settings["small_resnet-ensemble", "small_resnet-cw-test"] == "transfer"
+    assert settings["small_cnn", "small_cnn-cw-test"] == "white-box"
+    assert settings["small_cnn-ensemble", "small_cnn-cw-test"] == "transfer"
     assert not any(name and name.endswith("-train") for _, name in settings)
 
 
@@ -369,7 +367,7 @@ def test_defences_that_are_overlooked_are_attacked_twice(path):
     directory = path.outputs.parent / "crafting"
     stored, _ = results.load_results(directory / "report")
     names = [
-        f"small_resnet-{name}" for name in ("bit_depth", "distillation", "ensemble_at")
+        f"small_cnn-{name}" for name in ("bit_depth", "distillation", "ensemble_at")
     ]
     assert sorted((r["target"], r["setting"]) for r in stored["records"]) == [
         (names[0], "clean"),
@@ -408,11 +406,11 @@ def test_a_model_from_elsewhere_alone(path, name, directory):
 
 
 def test_an_export_has_its_evaluation_beside_it(path):
-    directory = path.outputs / "runs" / "small_resnet-ensemble" / "saved_model"
+    directory = path.outputs / "runs" / "small_cnn-ensemble" / "saved_model"
     evaluated = read_json(directory / "evaluation.json")
     stored, _ = results.load_results(path.outputs / "report")
     assert evaluated["records"] == [
-        r for r in stored["records"] if r["target"] == "small_resnet-ensemble"
+        r for r in stored["records"] if r["target"] == "small_cnn-ensemble"
     ]
     assert evaluated["test_examples"] == 359
     assert "12 measurements beside it" in path.results["export"].stdout

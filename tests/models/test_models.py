@@ -16,6 +16,7 @@ PARAMETERS = {
     "resnet50_cifar": 23_573_962,
     "alexnet": 4_361_034,
     "small_resnet": 309_994,
+    "small_cnn": 4_259_274,
 }
 SHAPE = (32, 32, 3)
 registered = pytest.mark.parametrize("name", MODELS)
@@ -67,6 +68,10 @@ def test_every_entry_is_pinned():
 )
 def test_number_of_parameters_of_variants(name, side, hyper, number):
     assert build_model(name, (side, side, 3), 10, **hyper).count_params() == number
+
+
+def test_mnists_network_has_the_published_size():
+    assert build_model("small_cnn", (28, 28, 1), 10).count_params() == 3_274_634
 
 
 @registered
@@ -176,6 +181,7 @@ def test_own_preprocessing_is_left_out():
         ),
         ("keras:ResNet51", 32, {}, "Unknown model 'keras:ResNet51'. Known: ResNet50"),
         ("keras:backend", 32, {}, "Unknown model 'keras:backend'. Known: "),
+        ("small_cnn", 3, {}, "at least 4x4. Received: 3x3. Up-sample them with "),
         ("alexnet", 15, {}, "at least 16x16. Received: 15x15. Up-sample them with "),
         ("keras:VGG16", 8, {}, "of shape (8, 8, 3): "),
         ("keras:VGG16", 32, {"widht": 2}, "keras:VGG16 cannot be built"),

@@ -11,6 +11,7 @@ MODELS = Registry(
         "resnet50_cifar": "resnet:resnet50_cifar",
         "alexnet": "alexnet:alexnet",
         "small_resnet": "resnet:small_resnet",
+        "small_cnn": "cnn:small_cnn",
     },
     others=", or keras:NAME for a model of keras.applications",
 )

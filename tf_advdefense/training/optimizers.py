@@ -46,6 +46,13 @@ DEFAULTS = {
         schedule="onecycle",
         epochs=12,
     ),
+    "small_cnn": dict(
+        optimizer="adam",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        schedule="onecycle",
+        epochs=12,
+    ),
 }
 OTHER_MODELS = dict(
     optimizer="adam",
