@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -333,6 +334,18 @@ def test_code_that_is_not_at_hand(tmp_path):
     with pytest.raises(ValueError, match="needs code that is not at hand") as error:
         runs.load_model(tmp_path / "m.keras")
     assert "Foreign" in one_line(error) and "SavedModel" in one_line(error)
+
+
+def test_layers_of_a_package_that_is_not_installed(tmp_path, monkeypatch):
+    package = types.ModuleType("keras_hub")
+    package.Layer = type("Layer", (keras.layers.Layer,), {"__module__": "keras_hub"})
+    with monkeypatch.context() as installed:
+        installed.setitem(sys.modules, "keras_hub", package)
+        layers = [keras.Input((4,)), package.Layer()]
+        keras.Sequential(layers).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="the package keras_hub, which") as error:
+        runs.load_model(tmp_path / "m.keras")
+    assert "Install it" in one_line(error) and "SavedModel" in one_line(error)
 
 
 def test_the_digest_of_a_directory_sees_names_and_contents(tmp_path):

@@ -155,6 +155,12 @@ def _load_keras(path: pathlib.Path) -> keras.Model:
             raise ValueError(
                 f"{path} needs code that is not at hand: {foreign[1]}. {_OTHERWISE}"
             ) from error
+        absent = re.search(r"parent module (\w+)\S* cannot be imported", text)
+        if absent:
+            raise ValueError(
+                f"{path} has layers of the package {absent[1]}, which cannot be "
+                f"imported here. Install it. Or: {_OTHERWISE}"
+            ) from error
         raise ValueError(
             f"{path} is damaged or no Keras model: {_first_line(text)} Save it again."
         ) from error
