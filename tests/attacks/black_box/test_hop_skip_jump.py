@@ -18,9 +18,6 @@ from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.draws import row_keys
 
 both_norms = pytest.mark.parametrize("norm", [2, np.inf])
-both_searches = pytest.mark.parametrize(
-    "search", ["geometric_progression", "grid_search"]
-)
 
 
 # The phases are compared in all four cases; what holds whatever they are, in two.
@@ -240,8 +237,7 @@ def fickle_model(images):
     return decided(tf.cast(~same, tf.int64))
 
 
-@both_norms
-@both_searches
+@norm_and_search
 def test_nothing_is_endless_or_nan_where_the_boundary_is_the_image(norm, search):
     images, labels = (
         np.full((3, *SHAPE), 0.5, np.float32),
