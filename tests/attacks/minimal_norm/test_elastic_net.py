@@ -130,7 +130,7 @@ def test_confidence_is_the_margin_of_the_logits(linear, targeted):
     images = closed_forms.grey_images(8, 0.15)
     labels = (margins(images, normal) > 0).astype(np.int64)
     goal = 1 - labels if targeted else labels
-    adv = ead(model, images, goal, targeted, max_iterations=200, confidence=1.5)
+    adv = ead(model, images, goal, targeted, max_iterations=100, confidence=1.5)
     logits, rows = model(adv).numpy(), np.arange(8)
     margin = logits[rows, 1 - labels] - logits[rows, labels]
     assert np.all(margin >= 1.5 - 1e-4)
