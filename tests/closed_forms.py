@@ -1,7 +1,10 @@
 """Linear classifiers, whose adversarial distances have closed forms.
 
-Of two classes, `linear_model` can be bent; `linear_classifier` has any number.
+Of two classes, `linear_model` can be bent; `linear_classifier` has any number. Each is
+one model for all tests, because an attack is traced anew for another.
 """
+
+import functools
 
 import keras
 import numpy as np
@@ -11,6 +14,7 @@ SHAPE, SIZE = (3, 3, 3), 27
 DUAL = {np.inf: 1, 2: 2, 1: np.inf}  # the norm that measures slopes
 
 
+@functools.cache
 def linear_model(bend=None):
     """A model whose boundary goes through grey, and the normal of the boundary.
 
@@ -71,6 +75,7 @@ def length(eta, norm):
     return np.linalg.norm(np.reshape(eta, (len(eta), -1)), norm, axis=1)
 
 
+@functools.cache
 def linear_classifier(classes=2):
     """A model whose boundaries go through grey, and its weights `[27, classes]`."""
     weights = np.random.default_rng(0).normal(size=(SIZE, classes)).astype(np.float32)

@@ -46,9 +46,11 @@ def test_every_golden_setting_is_checked(golden):
 def test_as_many_images_stay_robust_as_in_the_original(golden, trained, setting):
     hyper = json.loads(str(golden[f"args_{setting}"]))
     hyper["norm"] = {"Linf": np.inf, "L2": 2}[hyper["norm"]]
-    images, labels = golden["images"], golden["labels"]
-    advs = [square(trained, images, labels, seed=seed, **hyper) for seed in range(4)]
-    counts = [np.sum(leads(trained, adv, labels) < 0) for adv in advs]
+    # Four times at once: an image draws by its place.
+    images = np.tile(golden["images"], [4, 1, 1, 1])
+    labels = np.tile(golden["labels"], 4)
+    adv = square(trained, images, labels, **hyper)
+    counts = np.sum(leads(trained, adv, labels).reshape(4, -1) < 0, axis=1)
     original = golden[f"robust_{setting}"]
     # Images with draws of their own scatter less than a batch that shares them.
     assert original.min() <= np.mean(counts) <= original.max()
@@ -60,7 +62,7 @@ def test_as_many_images_stay_robust_as_in_the_original(golden, trained, setting)
 def test_more_queries_never_lower_the_lead(golden, trained, norm, eps):
     images, labels = golden["images"][:20], golden["labels"][:20]
     before = -np.inf  # a start is kept even where it is worse than the image
-    for n_queries in (5, 20, 60):
+    for n_queries in (5, 60):
         adv = square(trained, images, labels, norm=norm, eps=eps, n_queries=n_queries)
         after = leads(trained, adv, labels)
         assert np.all(closed_forms.length(adv - images, norm) <= eps * (1 + 1e-5))

@@ -208,7 +208,8 @@ def test_progress_counts_up_to_all_images(model, data, name, settings):
 def test_the_end_is_told_once(model, data):
     """Of a sequence, too, whose parts have fooled all before it ends."""
     calls = []
-    sequence = small_models.within_budget("autoattack", eps=0.9)
+    parts = [attack("fgsm"), attack("cw"), attack("pgd")]
+    sequence = dataclasses.replace(attack("sequence"), parts=lambda *_: parts)
     craft(model, sequence, *data, batch_size=40, progress=lambda *n: calls.append(n))
     assert [done for done, *_ in calls].count(40) == 1
 

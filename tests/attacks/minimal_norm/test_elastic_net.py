@@ -34,7 +34,7 @@ def l1(adv, images):
 
 
 @directions
-@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("batch", [1, 8])
 def test_the_distance_to_the_boundary_is_found(linear, batch, targeted):
     model, normal = linear
     images = closed_forms.grey_images(batch, 0.15)
@@ -130,7 +130,7 @@ def test_confidence_is_the_margin_of_the_logits(linear, targeted):
     images = closed_forms.grey_images(8, 0.15)
     labels = (margins(images, normal) > 0).astype(np.int64)
     goal = 1 - labels if targeted else labels
-    adv = ead(model, images, goal, targeted, max_iterations=200, confidence=1.5)
+    adv = ead(model, images, goal, targeted, max_iterations=100, confidence=1.5)
     logits, rows = model(adv).numpy(), np.arange(8)
     margin = logits[rows, 1 - labels] - logits[rows, labels]
     assert np.all(margin >= 1.5 - 1e-4)
