@@ -74,6 +74,12 @@ def quick(name):
     }.get(name, {})
 
 
+def at_a_tenth(name, **hyper):
+    """A defence that crafts, with the radius 0.1: of one radius is traced once."""
+    radius = {"eps_linf" if name == "multi_norm" else "eps": 0.1}
+    return defenses.make_defense(name, **radius, **quick(name), **hyper)
+
+
 def make_split(size=BATCH * STEPS + 1, seed=0):
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (size, *SHAPE), dtype=np.uint8)
@@ -150,13 +156,6 @@ def test_equals_plain_training(name, hyper, plain):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
-@crafting
-def test_an_example_differs_from_its_image(name, batch):
-    craft = defenses.make_defense(name, **quick(name)).craft
-    found = craft(again(make_model), batch)
-    assert np.mean(np.abs(found["adv_image"] - batch["image"])) > 1e-3
-
-
 # === BatchNorm ===
 
 
@@ -165,7 +164,7 @@ def test_an_example_differs_from_its_image(name, batch):
 def test_crafting_updates_nothing(name, craft_bn, batch):
     model = again(make_model)
     before = [variable.numpy() for variable in model.variables]
-    craft = defenses.make_defense(name, craft_bn=craft_bn, **quick(name)).craft
+    craft = at_a_tenth(name, craft_bn=craft_bn).craft
     tf.function(lambda: craft(model, batch), autograph=False)()
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
@@ -183,7 +182,7 @@ def test_one_pass_updates_the_statistics(name, batch, monkeypatch):
         monkeypatch.setattr(module, "updating_pass", spy)
     model = again(make_model)
     before = statistics_of(model)
-    defenses.make_defense(name, **quick(name))(model, batch)
+    at_a_tenth(name)(model, batch)
     assert len(passes) == 1
     # And no other pass does.
     np.testing.assert_array_equal(statistics_of(model), before)
@@ -236,11 +235,9 @@ def test_a_frozen_pass_draws_no_dropout():
 
 @crafting
 def test_crafted_images_are_in_the_ball_and_the_box(name, batch):
-    radius = {"eps_linf" if name == "multi_norm" else "eps": 0.1}
-    defense = defenses.make_defense(name, **radius, **quick(name))
-    adv = defense.craft(again(make_model), batch)["adv_image"].numpy()
+    adv = at_a_tenth(name).craft(again(make_model), batch)["adv_image"].numpy()
     distance = np.abs(adv - batch["image"])
-    assert distance.max() > 0.05
+    assert distance.max() > 0.05 and distance.mean() > 4e-3
     if name != "multi_norm":
         assert distance.max() <= 0.1 + 1e-6
     assert adv.min() >= 0 and adv.max() <= 1
