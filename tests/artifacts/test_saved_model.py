@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -65,24 +64,47 @@ class Foreign(tf.Module):
 # === Export ===
 
 
-def test_it_serves_where_this_package_cannot_be_imported(exported, tmp_path):
-    model, directory = exported
-    np.save(tmp_path / "x.npy", IMAGES)
+@pytest.fixture(scope="module")
+def elsewhere(exported, tmp_path_factory):
+    """What one process made of the export, where this package cannot be imported.
+
+    It is served there, and given to the two commands of `saved_model_cli`. Returns the
+    process' directory and what the commands printed.
+    """
+    _, directory = exported
+    there = tmp_path_factory.mktemp("elsewhere")
+    np.save(there / "x.npy", IMAGES)
     script = """
 import sys
 sys.modules["tf_advdefense"] = None  # Importing it fails, wherever it is installed.
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.tools import saved_model_cli
 loaded = tf.saved_model.load(sys.argv[1])
 serve = loaded.signatures["serving_default"]
 assert list(serve.structured_input_signature[1]) == ["images"]
 assert serve.structured_input_signature[1]["images"].shape.as_list() == [None, 8, 8, 3]
 np.savez("y.npz", **serve(tf.constant(np.load("x.npy"))))
+choice = ["--dir", sys.argv[1], "--tag_set", "serve"]
+choice += ["--signature_def", "serving_default"]
+files = ["--inputs", "images=x.npy", "--outdir", "out"]
+for command in (["show", *choice], ["run", *choice, *files]):
+    sys.argv = ["saved_model_cli", *command]
+    try:
+        saved_model_cli.main()
+    except SystemExit as end:
+        assert not end.code, end
 """
     # -I: neither the current directory nor PYTHONPATH is looked at.
     command = [sys.executable, "-I", "-c", script, str(directory)]
-    subprocess.run(command, cwd=tmp_path, check=True)
-    served = np.load(tmp_path / "y.npz")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=there)
+    assert done.returncode == 0, done.stderr
+    return there, done.stdout
+
+
+def test_it_serves_where_this_package_cannot_be_imported(exported, elsewhere):
+    model, (there, _) = exported[0], elsewhere
+    served = np.load(there / "y.npz")
     logits = model(IMAGES, training=False).numpy()
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert set(served) == {"logits", "probabilities", "class"}
@@ -93,25 +115,13 @@ np.savez("y.npz", **serve(tf.constant(np.load("x.npy"))))
     assert served["logits"].dtype == np.float32 and served["class"].dtype == np.int64
 
 
-def test_saved_model_cli_shows_and_runs_it(exported, tmp_path):
-    model, directory = exported
-    np.save(tmp_path / "x.npy", IMAGES)
-    cli = pathlib.Path(sys.executable).parent / "saved_model_cli"
-    choice = ["--dir", directory, "--tag_set", "serve"]
-    choice += ["--signature_def", "serving_default"]
-
-    def output(*command):
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    shown = output(cli, "show", *choice)
+def test_saved_model_cli_shows_and_runs_it(exported, elsewhere):
+    model, (there, shown) = exported[0], elsewhere
     assert "inputs['images']" in shown and "shape: (-1, 8, 8, 3)" in shown
     for name in ("logits", "probabilities", "class"):
         assert f"outputs['{name}']" in shown
-    output(cli, "run", *choice, "--inputs", "images=x.npy", "--outdir", "out")
     np.testing.assert_allclose(
-        np.load(tmp_path / "out" / "logits.npy"), model(IMAGES), atol=1e-5, rtol=1e-5
+        np.load(there / "out" / "logits.npy"), model(IMAGES), atol=1e-5, rtol=1e-5
     )
 
 

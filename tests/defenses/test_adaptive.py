@@ -108,12 +108,13 @@ def random_model():
     return transforms.with_transforms(linear_model(), layers, eot_draws=6)
 
 
-# Attacks that stop at the first success of a deterministic model.
+# Attacks that stop at the first success of a deterministic model. Those below are
+# traced once: whatever is not the radius is part of a trace.
 SEARCHES = {
     "apgd_ce": {"n_iter": 15},
     "apgd_dlr": {"n_iter": 15},
-    "noise": {"n_draws": 20},
-    "square": {"n_queries": 30},
+    "noise": {"n_draws": 100},
+    "square": {"n_queries": 60},
     "pgd": {"nb_iter": 5, "nb_restarts": 3},
     "spsa": {"nb_iter": 4, "spsa_samples": 4, "early_stop_loss_threshold": 0.0},
 }

@@ -5,7 +5,6 @@ import pathlib
 import subprocess
 import sys
 
-import binaries
 import keras
 import numpy as np
 from PIL import Image
@@ -19,6 +18,7 @@ from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.draws import row_keys
 from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.attacks.core.model_fn import served
+from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.defenses.transforms import TRANSFORMS
 from tf_advdefense.defenses.transforms import describe
@@ -30,9 +30,11 @@ from tf_advdefense.defenses.transforms.quilting import _beyond_seam
 from tf_advdefense.defenses.transforms.transform import image_keys
 from tf_advdefense.defenses.transforms.transformed import transformed_layer
 from tf_advdefense.evaluation import evaluate as evaluation
+from tf_advdefense.training.run import train_run
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "total_variance.npz"
 SHAPE = (17, 14, 3)
+SMALL = (11, 8, 3)  # of few patches, each of which takes quilting time to trace
 names = pytest.mark.parametrize("name", TRANSFORMS)
 
 
@@ -58,17 +60,18 @@ def make(name, **values):
     return layer
 
 
-def classifier(classes=3):
+def classifier(shape=SHAPE):
     """A network in which training mode, were it used, would show."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
-            keras.Input(SHAPE),
+            keras.Input(shape),
             keras.layers.Conv2D(4, 5, strides=3, activation="relu"),
             keras.layers.BatchNormalization(),
             keras.layers.Flatten(),
-            keras.layers.Dense(classes),
-        ]
+            keras.layers.Dense(3),
+        ],
+        name="small",
     )
     model.layers[1].moving_variance.assign([0.5, 1.0, 2.0, 4.0])
     return model
@@ -290,8 +293,8 @@ def test_a_given_surrogate_shapes_the_gradient_alone():
 # === In a model ===
 
 
-def transformed(*transforms, **settings):
-    model, layers = classifier(), [make(name) for name in transforms]
+def transformed(*transforms, shape=SHAPE, **settings):
+    model, layers = classifier(shape), [make(name) for name in transforms]
     return model, with_transforms(model, layers, **settings)
 
 
@@ -367,21 +370,22 @@ def test_an_ensemble_averages_probabilities():
 
 @pytest.fixture(scope="module")
 def everything():
-    return transformed(*TRANSFORMS, eot_draws=2)[1]
+    return transformed(*TRANSFORMS, shape=SMALL, eot_draws=2)[1]
 
 
 def test_a_keras_file_keeps_it(everything, tmp_path):
+    images = natural(shape=SMALL)
     everything.save(tmp_path / "m.keras")
     loaded = runs.load_model(tmp_path / "m.keras")  # with safe_mode=True
-    np.testing.assert_allclose(loaded(natural()), everything(natural()), atol=1e-5)
+    np.testing.assert_allclose(loaded(images), everything(images), atol=1e-5)
     assert describe(transforms_of(loaded)) == describe(transforms_of(everything))
     np.testing.assert_allclose(
-        inference(loaded)(natural()), inference(everything)(natural()), atol=1e-5
+        inference(loaded)(images), inference(everything)(images), atol=1e-5
     )
 
 
 def test_a_saved_model_serves_it_without_this_package(everything, tmp_path):
-    images = natural()
+    images = natural(shape=SMALL)
     saved_model.export_saved_model(everything, tmp_path / "m")
     np.save(tmp_path / "x.npy", images)
     script = """
@@ -406,20 +410,24 @@ np.savez("y.npz", logits=logits, gradient=tape.gradient(logits, x))
 
 
 def test_a_run_contains_and_names_its_transformations(tmp_path):
-    flags = ["--dataset=digits", "--model=small_resnet", "--model_args=width=4"]
-    flags += ["--epochs=1", "--train_examples=32", "--batch_size=16"]
-    specification = "bit_depth:bits=4,quilting:patches=50,neighbours=2"
-    done = binaries.run(
-        "train", *flags, f"--transforms={specification}", f"--output_dir={tmp_path}"
+    labels = np.arange(32) % 3
+    pixels = np.rint(255 * natural(32, SMALL)).astype(np.uint8)
+    split = Split(pixels, labels, np.arange(32))
+    run = train_run(
+        classifier(SMALL),
+        data=Dataset("shapes", tuple("abc"), "f" * 64, split, split, split),
+        transforms="bit_depth:bits=4,quilting:patches=50,neighbours=2",
+        epochs=1,
+        batch_size=16,
+        output_dir=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
-    run = runs.load_run(tmp_path, "small_resnet-bit_depth-quilting")
+    assert run.name == "small-bit_depth-quilting"
     model = runs.load_model(run.model_path)
     named = run.config["request"]["transforms"]
     assert named == describe(transforms_of(model)) and "neighbours=2" in named
     database = transforms_of(model)[1].database.numpy()
     assert database.shape == (50, 5, 5, 3) and database.max() > 0
-    images = natural(2, (32, 32, 3))
+    images = natural(2, SMALL)
     served_one = runs.load_model(run.directory / "saved_model")
     np.testing.assert_allclose(served_one(images), model(images), atol=1e-5)
 
@@ -428,7 +436,7 @@ def test_a_run_contains_and_names_its_transformations(tmp_path):
 
 
 def test_an_attack_sees_the_mean_over_draws_that_are_no_images(everything):
-    logits_fn, images = inference(everything), natural()
+    logits_fn, images = inference(everything), natural(shape=SMALL)
     whole = np.asarray(logits_fn(images))
     np.testing.assert_allclose(logits_fn(images[1:2])[0], whole[1], atol=1e-5)
     np.testing.assert_array_equal(logits_fn(images), whole)
@@ -534,15 +542,13 @@ def test_adaptive_attacks_beat_oblivious_ones(masked, name):
     assert accuracy["adaptive"] < accuracy["oblivious"] - 0.3, accuracy
 
 
-@pytest.mark.parametrize("name", ["pgd", "square"])
-def test_attacks_run_on_it(name):
+def test_attacks_run_on_it():
     _, whole = transformed("jpeg", "tv", eot_draws=2)
-    hyper = {"pgd": {"nb_iter": 3}, "square": {"n_queries": 5}}
-    attack = make_attack(name, **hyper.get(name, {}))
     images = natural()
     labels = evaluation.classify(whole, images)
-    adv = craft(whole, attack, images, labels, batch_size=4)["image"]
-    assert np.isfinite(adv).all() and np.any(adv != images)
+    for attack in (make_attack("pgd", nb_iter=3), make_attack("square", n_queries=5)):
+        adv = craft(whole, attack, images, labels, batch_size=4)["image"]
+        assert np.isfinite(adv).all() and np.any(adv != images), attack
 
 
 # === Specifications ===

@@ -9,10 +9,10 @@ import pytest
 from tf_advdefense import datasets
 from tf_advdefense import defenses
 from tf_advdefense.artifacts import runs
+from tf_advdefense.models import resnet
 from tf_advdefense.training.run import train_run
 
 QUICK = {"epochs": 2, "batch_size": 16, "train_examples": 64}
-SMALL = {**QUICK, "model_args": {"width": 4}}
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,19 @@ def linear(seed=0):
     return keras.Sequential(layers, name="linear")
 
 
-def test_a_run_of_a_name(data, tmp_path, capsys):
+def narrow(image_shape, num_classes, width):
+    """In the place of a registered network, whose traces take seconds each."""
+    images = keras.Input(image_shape)
+    features = keras.layers.Conv2D(width, 3, strides=4)(images)
+    logits = keras.layers.Dense(num_classes)(keras.layers.Flatten()(features))
+    return keras.Model(images, logits)
+
+
+def test_a_run_of_a_name(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(resnet, "small_resnet", narrow)
     hyper = {"nb_iter": 2, "eps": 4 / 255}
-    settings = {**SMALL, "output_dir": tmp_path, "transforms": "bit_depth:bits=4"}
+    settings = {**QUICK, "output_dir": tmp_path, "transforms": "bit_depth:bits=4"}
+    settings["model_args"] = {"width": 4}
     run = train_run("small_resnet", "pgd_at", data, defense_args=hyper, **settings)
     assert run.name == "small_resnet-pgd_at-bit_depth"
     assert run.directory == tmp_path / "runs" / run.name
@@ -39,6 +49,8 @@ def test_a_run_of_a_name(data, tmp_path, capsys):
     assert run.config["best_epoch_by"] == "val_pgd_accuracy"
     assert 0 <= run.config["validation_score"] <= 1
     model = runs.load_model(run.model_path)
+    widths = [w.shape[-1] for w in model.trainable_weights]
+    assert widths == [4, 4, 10, 10]
     images = data.test.images[:8] / np.float32(255)
     served = runs.load_model(run.directory / "saved_model")
     np.testing.assert_allclose(served(images), model(images), atol=1e-5)

@@ -1,5 +1,7 @@
 """`AdversarialTrainer` in a user's hands: arrays, weights, what a defence adds."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -22,6 +24,18 @@ def make_model(seed=0):
     )
 
 
+@functools.cache
+def _once(seed):
+    return make_model(seed)
+
+
+def again(seed=0):
+    """`make_model(seed)` as one and the same object: attacks on it are traced once."""
+    model = _once(seed)
+    model.set_weights(make_model(seed).get_weights())
+    return model
+
+
 def make_arrays(size=3 * BATCH, seed=0):
     """Four classes told apart by a colour, plainly."""
     random = np.random.default_rng(seed)
@@ -33,7 +47,7 @@ def make_arrays(size=3 * BATCH, seed=0):
 
 
 def make_trainer(name, optimizer="sgd", **hyper):
-    trainer = AdversarialTrainer(make_model(), defenses.make_defense(name, **hyper))
+    trainer = AdversarialTrainer(again(), defenses.make_defense(name, **hyper))
     trainer.compile(optimizer=optimizer)
     return trainer
 
@@ -82,7 +96,7 @@ def test_evaluate_takes_arrays_and_weights():
 )
 def test_weights_of_images_weigh_the_loss(name):
     """A weight of 2 for all is twice the loss; of 0, an image is not seen."""
-    parts = {"teacher": make_model(1), "sources": [make_model(1)]}
+    parts = {"teacher": again(1), "sources": [again(1)]}
     needed = {part: parts[part] for part in defenses.needed_parts(name)}
     quick = dict(nb_iter_linf=1, nb_iter_l2=1, nb_iter_l1=1)
     defense = defenses.make_defense(
@@ -94,7 +108,7 @@ def test_weights_of_images_weigh_the_loss(name):
     weight = tf.repeat([1.0, 0.0], BATCH // 2)
 
     def loss(batch):
-        return defense(make_model(), batch)[0]
+        return defense(again(), batch)[0]
 
     np.testing.assert_allclose(
         loss({**batch, "weight": tf.fill([BATCH], 2.0)}), 2 * loss(batch), rtol=1e-5
