@@ -456,6 +456,20 @@ def test_a_smaller_batch_moves_its_own_perturbation_alone(batch):
     assert np.any(variable[:3] != before[:3])
 
 
+def test_an_overflow_leaves_the_perturbation_as_it_is(batch):
+    """As the first updates under float16, whose loss is scaled by too much."""
+    defense = defenses.make_defense("free_at", eps=0.1)
+    trainer = make_trainer(defense)
+    trainer.fit(batch["image"], batch["label"], batch_size=BATCH, verbose=0)
+    (variable,) = defense.variables
+    before = variable.numpy()
+    with tf.GradientTape() as tape:
+        loss, _ = defense(trainer.classifier, batch)
+        overflowed = loss * np.inf
+    tape.gradient(overflowed, trainer.classifier.trainable_variables)
+    np.testing.assert_array_equal(variable, before)
+
+
 def test_free_at_keeps_to_one_device():
     with (
         tf.distribute.MirroredStrategy(["CPU:0"]).scope(),

@@ -71,7 +71,10 @@ def _perturbed(images, perturbation, eps):
         delta = _rows(kept, size)
 
         def backward(gradient):
-            moved = tf.clip_by_value(delta + eps * tf.sign(gradient), -eps, eps)
+            # Where a scaled loss overflows, as in float16, nothing is updated either;
+            # the perturbation would carry a NaN from batch to batch.
+            step = tf.where(tf.math.is_finite(gradient), tf.sign(gradient), 0.0)
+            moved = tf.clip_by_value(delta + eps * step, -eps, eps)
             # A batch that is smaller than the others leaves the last rows as they are.
             perturbation.assign(tf.concat([moved, kept[size:]], axis=0))
             return tf.zeros_like(kept)

@@ -15,6 +15,7 @@ from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.images import as_float
+from tf_advdefense.models.interface import check_shape
 
 _SAMPLE = 8
 _INVARIANCE = 1e-4  # Relative; float32 kernels of other shapes stay far below.
@@ -32,15 +33,7 @@ def check_classifier(model: keras.Model, data: Dataset, name: str) -> None:
       ValueError: another image shape or class count, probabilities instead of logits,
         values that are not finite, or logits that depend on the rest of the batch.
     """
-    shape = tuple(model.input_shape[1:])
-    if any(s is not None and s != d for s, d in zip(shape, data.image_shape)) or (
-        len(shape) != 3
-    ):
-        raise ValueError(
-            f"A model must take the data set's images. Received: {name} takes "
-            f"{list(shape)}, {data.name} has {list(data.image_shape)}. Choose its "
-            "`dataset`, or resize with `image_size`."
-        )
+    check_shape(model.input_shape[1:], data.image_shape, name)
     images = as_float(data.test.images[:_SAMPLE])
     logits = _logits(model, images)
     if logits.ndim != 2 or logits.shape[1] != data.num_classes:

@@ -37,7 +37,7 @@ def single(model: keras.Model, image_shape: Sequence[int], name: str) -> keras.M
             f"A classifier must take images alone. Received: {name} with the inputs "
             f"{listed}. Fix the others inside the model."
         )
-    _check_shape(model.inputs[0].shape[1:], image_shape, name)
+    check_shape(model.inputs[0].shape[1:], image_shape, name)
     return with_one_output(_with_float_images(model))
 
 
@@ -65,6 +65,19 @@ def fixed_training(model: keras.Model) -> Iterator[str]:
         )
 
 
+def check_shape(
+    shape: Sequence[int | None], image_shape: Sequence[int], name: str
+) -> None:
+    """Refuse, with a ValueError in one line, a model of other images than these."""
+    other = any(s is not None and s != d for s, d in zip(shape, image_shape))
+    if other or len(shape) != len(image_shape):
+        raise ValueError(
+            f"A model must take the data set's images. Received: {name} takes "
+            f"{list(shape)}, the images are {list(image_shape)}. Choose its "
+            "`dataset`, resize with `image_size`, or read them as `color=grayscale`."
+        )
+
+
 def _built(model: Any, image_shape: Sequence[int], name: str) -> keras.Model:
     images = keras.Input(tuple(image_shape), name="images")
     try:
@@ -78,16 +91,6 @@ def _built(model: Any, image_shape: Sequence[int], name: str) -> keras.Model:
             f"be built for {list(image_shape)}: {reason}"
         ) from error
     return keras.Model(images, found, name=model.name)
-
-
-def _check_shape(shape, image_shape, name):
-    other = any(s is not None and s != d for s, d in zip(shape, image_shape))
-    if other or len(shape) != len(image_shape):
-        raise ValueError(
-            f"A model must take the data set's images. Received: {name} takes "
-            f"{list(shape)}, the images are {list(image_shape)}. Choose its "
-            "`dataset`, resize with `image_size`, or read them as `color=grayscale`."
-        )
 
 
 def _with_float_images(model: keras.Model) -> keras.Model:

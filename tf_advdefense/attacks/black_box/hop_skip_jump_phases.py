@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.black_box import hop_skip_jump_points as points
 from tf_advdefense.attacks.core.attack import Task
+from tf_advdefense.attacks.core.state import changed
 from tf_advdefense.attacks.core.state import column
 from tf_advdefense.attacks.core.state import where
 
@@ -58,8 +59,8 @@ def answered(
     for phase, (_, learn) in _PHASES.items():
         # Of a row in this phase, the phases before it have left everything as it was.
         make = lambda new=new, learn=learn: learn(new, point, fooled, hyper, task)
-        new = _changed(new, _are_in(state, phase), make)
-    return _changed(new, _are_in(new, TURN), lambda: _turn(new, hyper))
+        new = changed(_are_in(state, phase), make, new)
+    return changed(_are_in(new, TURN), lambda: _turn(new, hyper), new)
 
 
 def _are_in(state, phase):
@@ -74,17 +75,6 @@ def _lazily(mask, make, other):
     return tf.cond(
         tf.reduce_any(mask), lambda: where(mask, make(), other), lambda: other
     )
-
-
-def _changed(state, mask, make):
-    """`select(mask, make(), state)`, which selects only of fields that have changed."""
-
-    def change():
-        return tf.nest.map_structure(
-            lambda new, old: old if new is old else where(mask, new, old), make(), state
-        )
-
-    return tf.cond(tf.reduce_any(mask), change, lambda: state)
 
 
 def _checked(state, point, fooled, hyper, task):

@@ -88,7 +88,31 @@ def settled(model_fn: Any, fooled: tf.Tensor) -> tf.Tensor:
 
 def select(mask: tf.Tensor, state: Any, other: Any) -> Any:
     """Row by row the one state or the other."""
-    return tf.nest.map_structure(lambda a, b: where(mask, a, b), state, other)
+    choose = _choice(mask)
+    return tf.nest.map_structure(choose, state, other)
+
+
+def changed(mask: tf.Tensor, make: Callable[[], State], state: State) -> State:
+    """`select(mask, make(), state)`, which makes nothing where no row asks for it."""
+    fields: list[tf.Tensor] = tf.nest.flatten(state)
+    places: list[int] = []
+
+    def change():
+        made, choose = tf.nest.flatten(make()), _choice(mask)
+        places.extend(i for i, old in enumerate(fields) if made[i] is not old)
+        return [choose(made[i], fields[i]) for i in places]
+
+    # Of the fields, dozens, only those that change go through the branches.
+    found = tf.cond(tf.reduce_any(mask), change, lambda: [fields[i] for i in places])
+    for i, field in zip(places, found):
+        fields[i] = field
+    return tf.nest.pack_sequence_as(state, fields)
+
+
+def _choice(mask):
+    """`where` by one mask for many fields: few operations, and so soon traced."""
+    of_rank = functools.cache(lambda rank: _of_rank(mask, rank))
+    return lambda a, b: a if a is b else tf.where(of_rank(len(a.shape)), a, b)
 
 
 def where(mask: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -98,4 +122,8 @@ def where(mask: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 def column(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """`[n]` reshaped to broadcast over the axes of `like`, `[n, ...]`."""
-    return tf.reshape(values, [-1] + [1] * (len(like.shape) - 1))
+    return _of_rank(values, len(like.shape))
+
+
+def _of_rank(values, rank):
+    return values if rank == 1 else tf.reshape(values, [-1] + [1] * (rank - 1))

@@ -21,6 +21,7 @@ from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.model_fn import ModelFn
 from tf_advdefense.attacks.core.state import Progress
 from tf_advdefense.attacks.core.state import begin
+from tf_advdefense.attacks.core.state import changed
 from tf_advdefense.attacks.core.state import compiled
 from tf_advdefense.attacks.core.state import loop
 from tf_advdefense.attacks.core.state import select
@@ -167,11 +168,7 @@ def iterate(
         iteration=state.iteration + 1,
     )
     ended = ~state.progress.done & (state.iteration >= steps)
-    new = tf.cond(
-        tf.reduce_any(ended),
-        lambda: select(ended, _next_leg(new, hyper, task), new),
-        lambda: new,
-    )
+    new = changed(ended, lambda: _next_leg(new, hyper, task), new)
     done = _settled(model_fn, new.progress.fooled, hyper)
     done |= new.run >= _runs(state, hyper)
     new = new._replace(progress=new.progress._replace(done=done))
