@@ -153,3 +153,19 @@ def test_what_fools_a_random_model_is_made_to_fool_it_by_more(data, name, few, m
     fooled = leads[0] > 0
     assert fooled.sum() > 5
     assert leads[1][fooled].mean() > leads[0][fooled].mean() + 0.1
+
+
+def test_the_mean_over_draws_is_not_taken_again(data):
+    """AutoAttack's version for random models asks for 20 passes at each step."""
+    once, often = (
+        craft(
+            random_model(),
+            attacks.make_attack("apgd_ce", eps=0.4, n_iter=15, eot_iter=passes),
+            data.test.images,
+            data.test.labels,
+            batch_size=40,
+        )
+        for passes in (1, 20)
+    )
+    for key in ("image", "forwards", "backwards"):
+        np.testing.assert_array_equal(once[key], often[key])

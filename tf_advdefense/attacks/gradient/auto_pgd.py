@@ -41,7 +41,8 @@ class Hyper(NamedTuple):
       n_restarts: runs from other random starts, for images not yet fooled; AutoAttack
         takes 5 in L1.
       eot_iter: passes of which the loss, its gradient and the class are the mean, for
-        models that draw random numbers.
+        models that draw random numbers; one where the model is known to be random, and
+        is the mean over its draws already (`defenses.transforms`).
       rho: the share of steps that must raise the loss, or the step is halved (Linf and
         L2).
       use_largereps: in L1, take 30 % of the iterations in a ball three times as wide

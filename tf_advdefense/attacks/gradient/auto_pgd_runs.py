@@ -72,8 +72,15 @@ def init(
     """
     # Radii are in the state: a sweep over eps is traced once.
     each = [tf.cast(times * hyper.eps, tf.float32) for times, _ in legs(hyper)]
-    hyper = hyper._replace(eps=None)
+    hyper = _traced(model_fn, hyper)
     return _init(model_fn, x, y, keys, tf.stack(each), hyper, task, loss)
+
+
+def _traced(model_fn, hyper):
+    """The hyperparameters that a trace depends on."""
+    # Passes through the expectation of a random model are all the same pass.
+    passes = 1 if model_fn.is_expectation else hyper.eot_iter
+    return hyper._replace(eps=None, eot_iter=passes)
 
 
 @tf.function(autograph=False)
@@ -124,7 +131,7 @@ def advance(
     model_fn: ModelFn, state: State, hyper: Any, task: Task, loss: str
 ) -> State:
     """Runs a block of iterations, of one input gradient each, or `eot_iter`."""
-    return _advance(model_fn, state, hyper._replace(eps=None), task, loss)
+    return _advance(model_fn, state, _traced(model_fn, hyper), task, loss)
 
 
 @compiled
@@ -146,7 +153,7 @@ def iterate(
 ) -> State:
     """One iteration of every row: a gradient at its point, and a step from there."""
     rule, (radius, steps, _, shorter, least) = (
-        _rule(hyper),
+        _RULES[hyper.norm],
         _leg(state.radii, state.leg, hyper),
     )
     logits, level, gradient = _climb(model_fn, state, hyper, task, loss)
@@ -180,10 +187,6 @@ def _settled(model_fn, fooled, hyper):
     return tf.zeros_like(fooled) if hyper.eot_iter > 1 else settled(model_fn, fooled)
 
 
-def _rule(hyper):
-    return _RULES[hyper.norm]
-
-
 def legs(hyper: Any) -> list[tuple[int, int]]:
     """The radius, as a multiple of eps, and the steps of each leg of a run."""
     n_iter = hyper.n_iter
@@ -197,7 +200,7 @@ def legs(hyper: Any) -> list[tuple[int, int]]:
 def _leg(radii, leg, hyper):
     """Each row's radius, number of steps, and intervals between checkpoints."""
     steps = [each for _, each in legs(hyper)]
-    intervals = zip(*(_rule(hyper).intervals(each) for each in steps))
+    intervals = zip(*(_RULES[hyper.norm].intervals(each) for each in steps))
     tables = [tf.gather(table, leg) for table in (steps, *intervals)]
     return [tf.gather(radii, leg, batch_dims=1), *tables]
 
@@ -208,7 +211,7 @@ def _runs(state, hyper):
 
 def _first_point(x, keys, radii, best, run, leg, hyper, task):
     """The fields as a leg begins: at random, or at the best point of the leg before."""
-    rule, (radius, _, interval, *_) = _rule(hyper), _leg(radii, leg, hyper)
+    rule, (radius, _, interval, *_) = _RULES[hyper.norm], _leg(radii, leg, hyper)
     point = rule.start(keys, run, x, radius, hyper, task)
     if len(legs(hyper)) > 1:
         kept = rule.project(best, x, radius, hyper, task)
