@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from tf_advdefense.models.sizes import check_side
+
 # The original layout shrinks the image 32-fold and needs at least this side.
 _ORIGINAL_FROM = 63
 
@@ -34,13 +36,8 @@ def alexnet(
     response normalisation (it neither helps nor appears in later versions), He-normal
     initialisation, images scaled to [-1, 1] inside.
     """
-    height, width, _ = image_shape
-    if min(height, width) < 16:
-        raise ValueError(
-            "`alexnet` needs images of at least 16x16. Received: "
-            f"{height}x{width}. Up-sample them with `image_size`."
-        )
-    small = min(height, width) < _ORIGINAL_FROM
+    check_side("alexnet", image_shape, least=16)
+    small = min(image_shape[:2]) < _ORIGINAL_FROM
     images = keras.Input(image_shape, name="images")
     x = layers.Rescaling(2.0, -1.0, name="centre")(images)
     x = _convolution(x, 64, 3 if small else 11, "conv1", stride=2 if small else 4)

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from tf_advdefense.models.sizes import check_side
+from tf_advdefense.models.sizes import check_width
+
 
 def small_cnn(
     image_shape: Sequence[int], num_classes: int, width: int = 32
@@ -29,13 +32,8 @@ def small_cnn(
     28x28x1 images and 10 classes its 3,274,634 parameters. Deviations: He-normal
     kernels instead of a normal of 0.1, and images are scaled to [-1, 1] inside.
     """
-    if min(image_shape[:2]) < 4:
-        raise ValueError(
-            "`small_cnn` needs images of at least 4x4. Received: "
-            f"{image_shape[0]}x{image_shape[1]}. Up-sample them with `image_size`."
-        )
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"`width` must be a positive integer. Received: width={width}")
+    check_side("small_cnn", image_shape, least=4)
+    check_width(width)
     images = keras.Input(image_shape, name="images")
     x = layers.Rescaling(2.0, -1.0, name="centre")(images)
     for number, channels in enumerate((width, 2 * width), start=1):

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from tf_advdefense.models.sizes import check_width
+
 # BatchNorm's running statistics must follow the weights within a short
 # training: Keras' default of 0.99 leaves them hundreds of steps behind.
 _BN_MOMENTUM = 0.9
@@ -84,8 +86,7 @@ def small_resnet(
     309,994 parameters at width 32 and 10 classes: a CPU trains it in minutes.
     Arguments and result as `resnet50`; `width` halves or doubles all channels.
     """
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"`width` must be a positive integer. Received: width={width}")
+    check_width(width)
     return _residual_network(
         image_shape,
         num_classes,

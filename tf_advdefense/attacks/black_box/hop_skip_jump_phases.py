@@ -41,7 +41,7 @@ def asked(state: Any, hyper: Any, task: Task) -> tf.Tensor:
     point = state.image
     for phase, (ask, _) in _PHASES.items():
         make = lambda ask=ask: ask(state, hyper, task)
-        point = _lazily(_are_in(state, phase), make, point)
+        point = changed(_are_in(state, phase), make, point)
     return point
 
 
@@ -65,16 +65,6 @@ def answered(
 
 def _are_in(state, phase):
     return (state.phase == phase) & ~state.progress.done
-
-
-def _lazily(mask, make, other):
-    """`where(mask, make(), other)`, which makes nothing that no row needs.
-
-    Rows are in much the same phase, so that this halves the work beside the model's.
-    """
-    return tf.cond(
-        tf.reduce_any(mask), lambda: where(mask, make(), other), lambda: other
-    )
 
 
 def _checked(state, point, fooled, hyper, task):
@@ -155,7 +145,7 @@ def _sampled(state, point, fooled, hyper, task):
     return state._replace(
         drift=drift,
         balance=balance,
-        direction=_lazily(ended, estimate, weighted),
+        direction=changed(ended, estimate, weighted),
         evaluation=tf.where(ended, 0, tried),
         phase=tf.where(ended, STEP, SAMPLE),
     )
