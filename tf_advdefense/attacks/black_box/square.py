@@ -34,6 +34,7 @@ from tf_advdefense.attacks.core.attack import Task
 from tf_advdefense.attacks.core.draws import integer
 from tf_advdefense.attacks.core.draws import sign
 from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.attacks.core.state import changed
 from tf_advdefense.attacks.core.state import column
 from tf_advdefense.attacks.core.state import compiled
 from tf_advdefense.attacks.core.state import loop
@@ -102,11 +103,7 @@ def _propose(state, turn, hyper, task):
         return tf.clip_by_value(_corner(state, turn, draw, hyper), *bounds)
     eta, starts = _moved(state, turn, draw, hyper), turn == 0
     # Tiles are needed once in a restart only.
-    eta = tf.cond(
-        tf.reduce_any(starts),
-        lambda: where(starts, tiles(x, norm, draw), eta),
-        lambda: eta,
-    )
+    eta = changed(starts, lambda: tiles(x, norm, draw), eta)
     if norm == 1:
         eta = l1_ball.project(eta, eps, bounds[0] - x, bounds[1] - x)
     else:
