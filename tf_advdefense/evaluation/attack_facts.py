@@ -7,6 +7,8 @@ described(attack)["params"]           # every hyperparameter, as JSON has them
 
 from typing import Any
 
+import numpy as np
+
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.attack import Attack
 
@@ -31,6 +33,18 @@ def described(attack: Attack) -> dict[str, Any]:
 def default_eps(attack: Attack) -> float | None:
     """The radius that the attack has by default, or None."""
     return attack.defaults.get("eps")
+
+
+def within_budget(attack: Attack, images: np.ndarray) -> Attack:
+    """The attack with the hyperparameters that commands give it on such images.
+
+    Args:
+      images: uint8 `[n, height, width, channels]`. Where more than half of their
+        values are 0 or 255, as in MNIST, `budget_at_bounds` counts, if there is one.
+    """
+    at_bounds = np.mean((images == 0) | (images == 255)) > 0.5
+    budget = attack.budget_at_bounds if at_bounds else attack.budget
+    return attack.replace(**(budget or attack.budget))
 
 
 def at_radius(attack: Attack, eps: float) -> Attack:

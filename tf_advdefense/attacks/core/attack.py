@@ -69,6 +69,7 @@ class Attack:
       check: `check(hyper)` refuses values beyond what their kinds tell.
       eps_per_image: whether eps may be float `[batch]`, too.
       budget: the hyperparameters that commands run instead of the defaults.
+      budget_at_bounds: those they run on images that are mostly black and white.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Attack:
     check: Callable[[Any], None] = lambda hyper: None
     eps_per_image: bool = False
     budget: dict = dataclasses.field(default_factory=dict)
+    budget_at_bounds: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "__doc__", type(self.hyper).__doc__)

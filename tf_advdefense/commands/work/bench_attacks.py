@@ -16,6 +16,7 @@ from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.commands.work.timing import in_turn
 from tf_advdefense.commands.work.timing import input_gradient
 from tf_advdefense.evaluation.attack_facts import norm_text
+from tf_advdefense.evaluation.attack_facts import within_budget
 from tf_advdefense.images import as_float
 
 _ATTACKS = ["pgd", "cw", "deepfool", "ead", "apgd_ce", "fmn"]
@@ -33,8 +34,7 @@ def time_attacks(flags: FlagValues, model: keras.Model) -> None:
         f"{'mean norm':>12} {'forward':>9} {'backward':>9}"
     )
     for name in flags.only or _ATTACKS:
-        attack = attacks.ATTACKS.find(name)
-        attack = attack.replace(**attack.budget)
+        attack = within_budget(attacks.ATTACKS.find(name), split.images)
         run = lambda attack=attack: engine.craft(
             model,
             attack,

@@ -13,7 +13,9 @@ from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.commands.flags import number
 from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.work.data import dataset_of
+from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.attack_facts import at_radius
+from tf_advdefense.evaluation.attack_facts import within_budget
 from tf_advdefense.evaluation.crafted_sets import make_set
 from tf_advdefense.evaluation.sources import source_of
 
@@ -23,9 +25,11 @@ _NUM_EXAMPLES = 512  # Of validation and test, unless --num_examples says otherw
 def make_sets(flags: FlagValues, command: str) -> None:
     """Makes a set for each radius."""
     distribution.set_up()
-    wanted = _attacks(flags)
+    # What is wrong with them is said before anything is read.
+    attacks.ATTACKS[flags.attack].replace(**flags.attack_args)
     models = _models(flags)
     data = dataset_of(flags)
+    wanted = _attacks(flags, data)
     source = source_of(
         models, data, input_range=flags.input_range, preprocess=flags.preprocess
     )
@@ -54,10 +58,11 @@ def make_sets(flags: FlagValues, command: str) -> None:
         )
 
 
-def _attacks(flags: FlagValues) -> list[tuple[str | None, Attack]]:
+def _attacks(flags: FlagValues, data: Dataset) -> list[tuple[str | None, Attack]]:
     """The radius as it was typed, or None, and the attack of each set."""
-    attack = attacks.ATTACKS[flags.attack]
-    attack = attack.replace(**{**attack.budget, **flags.attack_args})
+    images = data.split(flags.split).images
+    attack = within_budget(attacks.ATTACKS[flags.attack], images)
+    attack = attack.replace(**flags.attack_args)
     if not flags.eps:
         return [(None, attack)]
     return [(text, at_radius(attack, number(text))) for text in flags.eps]

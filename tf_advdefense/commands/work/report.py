@@ -18,6 +18,7 @@ from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.attack_facts import at_radius
+from tf_advdefense.evaluation.attack_facts import within_budget
 from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.compare import is_of_test_images
 from tf_advdefense.evaluation.targets import model_name
@@ -27,8 +28,8 @@ from tf_advdefense.evaluation.targets import target_of_model
 def report(flags: FlagValues, command: str) -> None:
     """Measures, and writes the report to --report_dir."""
     distribution.set_up()
-    chosen = _attacks(flags)
     data = dataset_of(flags)
+    chosen = _attacks(flags, data)
     comparison = compare(
         _models(flags, data),
         data,
@@ -49,12 +50,13 @@ def report(flags: FlagValues, command: str) -> None:
     print(f"\n{tables}\n\nReport: {comparison.files['html']}")
 
 
-def _attacks(flags: FlagValues) -> list[Any]:
+def _attacks(flags: FlagValues, data: Dataset) -> list[Any]:
     """Attacks, or pairs of an eps text and one: Linf ones at every --eps."""
     chosen: list[Any] = []
     for name in flags.attacks:
         attack = attacks.ATTACKS[name]
-        attack = attack if flags.full else attack.replace(**attack.budget)
+        if not flags.full:
+            attack = within_budget(attack, data.test.images)
         if attack.norm == np.inf and attack.eps is not None:
             chosen += [(eps, at_radius(attack, number(eps))) for eps in flags.eps]
         else:
