@@ -29,6 +29,7 @@ ALLOWED = {
     },
     "reporting": {
         *("evaluation.records", "evaluation.statistics", "artifacts.files"),
+        "evaluation.threat_models",
     },
 }
 # Packages that only one room may import.
@@ -40,6 +41,7 @@ OWNED = {
 # Rooms and modules that must not load TensorFlow when they are imported.
 LIGHT = (
     *("reporting", "evaluation.records", "evaluation.statistics", "registry"),
+    "evaluation.threat_models",
     *("defenses.registry", "defenses.choices", "defenses.source_sets"),
     *("defenses.transforms.registry", "training.registry", "strategies"),
 )

@@ -137,7 +137,7 @@ def robustness(
     """
     records = _of(results, target, threat)
     norm = [r for r in records if r["norm"] == threat.norm]
-    core = [r for r in norm if r["eps"] and _equal(r["eps"], threat.eps)]
+    core = [r for r in norm if r["eps"] and math.isclose(r["eps"], threat.eps)]
     core = core or [r for r in norm if r["goal"] == "minimal-norm"]
     index = _shared(per_example, core)
     if index is None:
