@@ -25,7 +25,7 @@ ALLOWED = {
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),
-        *("models", "reporting"),
+        *("models", "reporting", "radii"),
     },
     "reporting": {
         *("evaluation.records", "evaluation.statistics", "artifacts.files"),

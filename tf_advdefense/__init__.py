@@ -17,7 +17,9 @@ TensorFlow is loaded when one of these names is first used:
     AdversarialTrainer       the training step, under `keras.Model.fit`
     train_run                trains a run as `bin/train` does
     make_set                 crafts an adversarial set as `bin/make_adv` does
-    compare                  measures several models as `bin/report` does
+    evaluate                 how robust is a model? attacks it, prints a verdict
+    compare                  the same of several models, with paired tests
+    benchmark                the same in RobustBench's terms
 
 and these rooms hold what they rest on:
 
@@ -57,7 +59,9 @@ _PUBLIC = {
     "AdversarialTrainer": "training.trainer",
     "train_run": "training.run",
     "make_set": "evaluation.crafted_sets",
-    "compare": "evaluation.compare",
+    "evaluate": "evaluation.evaluate",
+    "compare": "evaluation.evaluate",
+    "benchmark": "evaluation.evaluate",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

@@ -16,13 +16,12 @@ from tf_advdefense.commands import main
 from tf_advdefense.commands import names
 from tf_advdefense.commands.errors import in_flags
 from tf_advdefense.commands.loading import quietly
-from tf_advdefense.commands.progress import duration
-from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.run import CommandLine
 from tf_advdefense.defenses import transforms
-from tf_advdefense.evaluation.attack_facts import radius_text
 from tf_advdefense.evaluation.plan import CHEAP
+from tf_advdefense.evaluation.progress import progress
 from tf_advdefense.models import MODELS
+from tf_advdefense.radii import radius_text
 
 # === Without TensorFlow ===
 
@@ -176,19 +175,14 @@ def test_radii_as_people_type_them(eps, text):
     assert radius_text(eps) == text
 
 
-@pytest.mark.parametrize(
-    "seconds, text", [(41.2, "42 s"), (210, "3.5 min"), (7560, "2.1 h")]
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
-
-
 def test_progress_in_a_log_is_one_line(capsys):
-    show = progress("cw")
+    show = progress("cw", clean_correct=8)
     for done in (0, 5, 10):
         show(done, 10, 1)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("cw: 10/10 images, 1 of the correctly classified fooled, ")
+    assert line.startswith("cw: 10 images, at most 70.0 % still right, ")
+    progress("cw")(10, 10, 1)
+    assert "1 fooled" in capsys.readouterr().err
 
 
 # === Errors ===

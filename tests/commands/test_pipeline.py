@@ -14,8 +14,8 @@ from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
-from tf_advdefense.evaluation import evaluate as evaluation
 from tf_advdefense.evaluation import records as results
+from tf_advdefense.evaluation import scoring as evaluation
 from tf_advdefense.evaluation.measurements import clean_images
 from tf_advdefense.evaluation.statistics import wilson
 

@@ -14,8 +14,8 @@ from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.adaptive import attacked_view
-from tf_advdefense.evaluation import evaluate as evaluation
 from tf_advdefense.evaluation import plan as planning
+from tf_advdefense.evaluation import scoring as evaluation
 from tf_advdefense.evaluation.targets import Target
 
 SHAPE, CLASSES, T = (6, 6, 3), 4, 100.0

@@ -27,7 +27,7 @@ from tf_advdefense.defenses.transforms import without_transforms
 from tf_advdefense.defenses.transforms.quilting import _beyond_seam
 from tf_advdefense.defenses.transforms.transform import image_keys
 from tf_advdefense.defenses.transforms.transformed import transformed_layer
-from tf_advdefense.evaluation import evaluate as evaluation
+from tf_advdefense.evaluation import scoring as evaluation
 from tf_advdefense.training.run import train_run
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "total_variance.npz"

@@ -8,8 +8,8 @@ from tf_advdefense.attacks import make_attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation.classifiers import classifier_of
-from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.crafted_sets import make_set
+from tf_advdefense.evaluation.survey import survey
 from tf_advdefense.training.parts import load_part
 
 SHAPE = (6, 6, 3)
@@ -44,11 +44,10 @@ def foreign(logits):
 def test_a_comparison_says_and_records_it(logits, foreign, data, tmp_path):
     foreign.save(tmp_path / "foreign.keras")
     said = []
-    result = compare(
+    result = survey(
         {"logits": logits, "foreign": tmp_path / "foreign.keras"},
         data,
-        ["fgsm", make_attack("pgd", nb_iter=3)],
-        output_dir=tmp_path,
+        [("8/255", make_attack("fgsm")), ("8/255", make_attack("pgd", nb_iter=3))],
         batch_size=16,
         say=said.append,
     ).results
@@ -76,14 +75,12 @@ def test_a_set_says_and_records_it(foreign, data, tmp_path):
     assert adv_set.config["clean_correct"] == COUNT
 
 
-def test_what_cannot_be_adapted_stands_with_the_results(logits, data, tmp_path):
+def test_what_cannot_be_adapted_stands_with_the_results(logits, data):
     ends = keras.Model(
         logits.inputs[0], keras.layers.ReLU(name="end")(logits.outputs[0])
     )
     said = []
-    result = compare(
-        {"relu": ends}, data, output_dir=tmp_path, say=said.append, batch_size=16
-    ).results
+    result = survey({"relu": ends}, data, say=said.append, batch_size=16).results
     (warning,) = result["models"]["relu"]["warnings"]
     assert "never negative" in warning
     assert said[0] == f"relu: warning: {warning}"

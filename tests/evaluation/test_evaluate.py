@@ -1,263 +1,223 @@
-"""Evaluation: counts by hand, classes of any batch size, two ways to one number."""
+"""`evaluate` and `compare` against crafting and counting by hand."""
+
+import inspect
 
 import keras
 import numpy as np
 import pytest
 
+import tf_advdefense as adv
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.craft import craft
-from tf_advdefense.datasets import Split
-from tf_advdefense.evaluation import evaluate as evaluation
-from tf_advdefense.evaluation import signs
+from tf_advdefense.commands import names
+from tf_advdefense.evaluation import evaluate as one_call
+from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation import suites
+from tf_advdefense.evaluation.statistics import mcnemar
 from tf_advdefense.evaluation.statistics import wilson
-from tf_advdefense.images import as_float
+from tf_advdefense.evaluation.threat_models import ThreatModel
 
-NORMS = ("l0", "l1", "l2", "linf")
+SHAPE = (6, 6, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (24, *SHAPE), np.uint8)
+SUITE = ["fgsm", "bim"]
 
 
 @pytest.fixture(scope="module")
 def model():
-    keras.utils.set_random_seed(2)
+    keras.utils.set_random_seed(4)
     return keras.Sequential(
-        [
-            keras.Input((6, 6, 3)),
-            keras.layers.Conv2D(8, 3, activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dropout(0.5),
-            keras.layers.Flatten(),
-            keras.layers.Dense(4),
-        ]
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(4)],
+        name="mine",
     )
 
 
 @pytest.fixture(scope="module")
-def split(model):
-    """Forty images, every fifth of another class than the model says."""
-    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 3), np.uint8)
-    labels = logits(model, images).argmax(1)
-    labels[::5] = (labels[::5] + 1) % 4
-    return Split(images, labels, np.arange(100, 140))
+def labels(model):
+    labels = model(IMAGES / np.float32(255)).numpy().argmax(1)
+    labels[::6] = (labels[::6] + 1) % 4
+    return labels
 
 
-def logits(model, images):
-    return np.asarray(model(as_float(images), training=False))
+def by_hand(model, labels, eps):
+    """Right when clean, and under each attack of the suite."""
+    found = [
+        craft(model, make_attack(name, eps=eps), IMAGES, labels, batch_size=24)
+        for name in SUITE
+    ]
+    clean = found[0]["clean_prediction"] == labels
+    return clean, clean & np.all([f["prediction"] == labels for f in found], axis=0)
 
 
-# === Counts ===
-
-
-@pytest.mark.quick
-def test_a_measurement_by_hand():
-    label = np.array([0, 0, 0, 0, 1, 1])
-    before = np.array([0, 0, 0, 1, 1, 0])
-    after = np.array([0, 1, 2, 0, 0, 1])  # The last two: fooled, and right too late.
-    distances = {norm: np.arange(6) * scale for norm, scale in zip(NORMS, (1, 2, 3, 4))}
-    fields, arrays = evaluation.measure(label, before, after, distances)
-    assert fields["num_examples"] == 6
-    assert fields["clean_correct"] == 4
-    assert fields["correct"] == 1
-    assert fields["fooled"] == 3
-    assert fields["accuracy"] == 1 / 6
-    assert fields["interval"] == list(wilson(1, 6))
-    for norm, scale in zip(NORMS, (1, 2, 3, 4)):  # Images 1, 2 and 4.
-        assert fields[f"mean_{norm}"] == pytest.approx(scale * 7 / 3)
-        assert fields[f"median_{norm}"] == pytest.approx(scale * 2)
-    assert arrays["clean_ok"].tolist() == [True, True, True, False, True, False]
-    assert arrays["ok"].tolist() == [True, False, False, False, False, False]
-    assert set(arrays) == {"clean_ok", "ok", "l1", "l2", "linf"}
-    assert arrays["l2"].dtype == np.float32
-    np.testing.assert_array_equal(arrays["l2"], distances["l2"])
-
-
-def test_no_distances_where_none_is_fooled():
-    label = np.array([0, 1])
-    distances = {norm: np.ones(2) for norm in NORMS}
-    fields, _ = evaluation.measure(label, label, label, distances)
-    assert fields["fooled"] == 0
-    for norm in NORMS:
-        assert fields[f"mean_{norm}"] is fields[f"median_{norm}"] is None
-
-
-def test_clean_images_have_no_distances():
-    label = np.array([0, 1, 1])
-    prediction = np.array([0, 1, 0])
-    fields, arrays = evaluation.measure(label, prediction, prediction)
-    assert (fields["correct"], fields["fooled"]) == (2, 0)
-    assert fields["mean_l2"] is fields["median_linf"] is None
-    assert set(arrays) == {"clean_ok", "ok"}
-
-
-@pytest.mark.parametrize(
-    "correct, total, low, high",
-    [
-        (0, 10, 0.0, 0.2775),
-        (5, 10, 0.2366, 0.7634),
-        (10, 10, 0.7225, 1.0),
-        (81, 263, 0.2553, 0.3662),
-    ],
-)  # The last: Newcombe (1998), table I.
-def test_wilson_against_published_values(correct, total, low, high):
-    assert wilson(correct, total) == pytest.approx((low, high), abs=6e-5)
-
-
-# === Classes ===
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 16, 40, 64])
-def test_classes_are_the_models_at_any_batch_size(model, split, batch_size):
-    expected = logits(model, split.images)
-    np.testing.assert_array_equal(
-        evaluation.classify(model, split.images, batch_size), expected.argmax(1)
+def test_a_verdict_is_what_is_counted_by_hand(model, labels, capsys):
+    result = adv.evaluate(model, IMAGES, labels, SUITE, eps=["2/255", 8 / 255])
+    clean, robust = by_hand(model, labels, 2 / 255)
+    assert 0 < robust.sum() < clean.sum() < 24
+    assert result.robust_accuracy == (
+        robust.mean(),
+        wilson(int(robust.sum()), 24),
+        24,
     )
-    np.testing.assert_array_equal(
-        evaluation.least_likely(model, split.images, batch_size), expected.argmin(1)
+    assert result.clean_accuracy.value == clean.mean() == 20 / 24
+    first, second = result.robust_accuracies.items()
+    assert first == (ThreatModel("inf", 2 / 255), result.robust_accuracy)
+    assert second[1].value == by_hand(model, labels, 8 / 255)[1].mean()
+    printed = capsys.readouterr().out
+    percent = f"{100 * robust.mean():.1f} %"
+    assert "24 images mine classifies 83.3 % rightly; under FGSM and BIM" in printed
+    assert percent in printed and percent in str(result) and percent in repr(result)
+    assert "Nothing is kept" in printed
+    (flag,) = result.flags
+    assert flag["flag"] == "untrained model" and flag["detail"] in printed
+
+
+def test_it_holds_the_arrays_and_makes_tables(model, labels):
+    result = adv.evaluate(model, IMAGES, labels, SUITE, eps="2/255", verbose=False)
+    (fgsm,) = (r for r in result.records if r["attack"] == "fgsm")
+    assert result.per_example[f"{fgsm['key']}/ok"].sum() == fgsm["correct"]
+    lines = str(result.table()).splitlines()
+    assert len(lines) == 4 and lines[2].split()[:3] == ["FGSM", "L∞", "2/255"]
+    assert f"{100 * fgsm['accuracy']:.1f}" in lines[2]
+    html = result._repr_html_()
+    assert html.count("<tr>") == 4 and "<td>FGSM</td>" in html
+
+
+def test_names_are_escaped_in_a_notebook(labels):
+    keras.utils.set_random_seed(4)
+    model = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(4)]
     )
-
-
-def test_float_images_are_taken_as_they_are(model, split):
-    images = split.images / np.float32(255)
-    np.testing.assert_array_equal(
-        evaluation.classify(model, images), evaluation.classify(model, split.images)
+    result = adv.evaluate(
+        model, IMAGES, labels, "fgsm", name="<b>&", verbose=False, num_examples=4
     )
+    html = result._repr_html_()
+    assert "<b>" not in html and "&lt;b&gt;&amp;" in html
 
 
-def test_one_shape_is_compiled_for_all_batches(split):
-    traced = []
-
-    def model(images):
-        traced.append(images.shape)
-        return images[:, 0, 0]
-
-    evaluation.classify(model, split.images, 16)
-    assert traced == [(16, 6, 6, 3)]
-
-
-# === Measurements ===
-
-
-@pytest.mark.quick
-def test_clean_accuracy(model, split):
-    fields, arrays = evaluation.on_clean(model, split, batch_size=16)
-    assert fields["correct"] == fields["clean_correct"] == 32
-    assert fields["accuracy"] == 0.8
-    assert fields["forwards"] == fields["backwards"] == 0
-    np.testing.assert_array_equal(arrays["index"], split.index)
-    assert not arrays["ok"][::5].any()
+def test_a_second_call_measures_nothing(model, labels, tmp_path, capsys):
+    given = dict(attacks=SUITE, eps=2 / 255, output_dir=tmp_path)
+    first = adv.evaluate(model, IMAGES, labels, **given)
+    assert "3 measurements" in capsys.readouterr().out
+    second = adv.evaluate(model, IMAGES, labels, **given)
+    assert "Everything is measured already." in capsys.readouterr().out
+    assert second.survey.results == first.survey.results
+    page = second.save(tmp_path / "report")
+    assert "mine" in page.read_text()
+    stored, arrays = records.load_results(tmp_path / "report")
+    assert stored["threat_models"][0]["eps_text"] == "2/255"
+    assert set(arrays) == set(second.per_example)
 
 
-@pytest.mark.parametrize(
-    "name, hyper",
-    [("fgsm", {"eps": 0.02}), ("cw", {"max_iterations": 30, "learning_rate": 0.05})],
-)
-def test_a_set_scores_as_the_attack_it_was_made_by(model, split, name, hyper):
-    attack = make_attack(name, **hyper)
-    live, live_arrays = evaluation.under_attack(model, attack, split, batch_size=16)
-    examples = craft(
-        model, attack, split.images, split.labels, split.index, batch_size=16
-    )
-    stored, stored_arrays = evaluation.on_set(model, examples, split.images, 16, model)
-    assert 0 < live["fooled"] < 32 or name == "cw"
-    for cost in ("seconds", "forwards", "backwards"):
-        live.pop(cost), stored.pop(cost)
-    assert live == stored
-    assert live_arrays.keys() == stored_arrays.keys()
-    for key, values in live_arrays.items():
-        np.testing.assert_array_equal(values, stored_arrays[key])
+def test_attacks_and_data_sets_are_taken_as_they_are(model, labels):
+    attack = make_attack("fgsm", eps=0.25)
+    result = adv.evaluate(model, IMAGES, labels, [attack], verbose=False)
+    assert [t.eps_text for t in result.threat_models] == ["0.25"]
+    assert adv.evaluate(
+        model, IMAGES, labels, attack, verbose=False
+    ).robust_accuracy == (result.robust_accuracy)
+    # The smallest norm that fools answers every radius.
+    found = adv.evaluate(model, IMAGES, labels, "deepfool", eps=[0, 9], verbose=False)
+    shares = [share.value for share in found.robust_accuracies.values()]
+    assert shares == [20 / 24, 0]
 
 
-def test_an_attack_leaves_the_true_label(model, split):
-    """An image that is wrong beforehand is not fooled, nor counted as correct."""
-    fields, arrays = evaluation.under_attack(
-        model, make_attack("fgsm", eps=0.0), split, batch_size=16
-    )
-    assert (fields["clean_correct"], fields["correct"], fields["fooled"]) == (32, 32, 0)
-    np.testing.assert_array_equal(arrays["ok"], arrays["clean_ok"])
-    assert fields["forwards"] == fields["backwards"] == 1
-
-
-def test_another_model_is_judged_on_its_own_clean_images(model, split):
-    """Transfer: correct is what the *target* gets right clean and attacked."""
-    keras.utils.set_random_seed(9)
+def test_differences_are_paired(model, labels):
+    keras.utils.set_random_seed(4)
     other = keras.models.clone_model(model)
-    examples = craft(
+    noise = np.random.default_rng(1).normal(0, 0.02, model.weights[0].shape)
+    other.set_weights([model.get_weights()[0] + noise, model.get_weights()[1]])
+    models = {"one": model, "other": other}
+    result = adv.compare(models, IMAGES, labels, SUITE, eps="2/255", verbose=False)
+    masks = [by_hand(each, labels, 2 / 255) for each in models.values()]
+    for found, which in zip(result.differences, (0, 1)):
+        one, second = masks[0][which], masks[1][which]
+        only = int((one & ~second).sum()), int((second & ~one).sum())
+        assert (found.pair.only_first, found.pair.only_second) == only
+        assert found.pair.p == mcnemar(*only)
+        assert found.pair.gain == pytest.approx(one.mean() - second.mean())
+    clean, robust = result.differences
+    assert clean.threat is None and robust.threat.eps_text == "2/255"
+    assert result["other"].robust_accuracy.value == masks[1][1].mean()
+    assert "one - other" in str(result)
+
+
+def test_the_entry_of_a_leaderboard_has_its_keys(model, labels):
+    result = adv.evaluate(
         model,
-        make_attack("fgsm", eps=0.05),
-        split.images,
-        split.labels,
-        split.index,
-        batch_size=16,
+        IMAGES,
+        labels,
+        [make_attack("autoattack", n_iter=4, n_queries=20)],
+        verbose=False,
     )
-    fields, _ = evaluation.on_set(other, examples, split.images, 16)
-    clean = logits(other, split.images).argmax(1) == split.labels
-    after = logits(other, examples["image"]).argmax(1) == split.labels
-    assert fields["clean_correct"] == clean.sum()
-    assert fields["correct"] == (clean & after).sum()
-    assert fields["mean_l2"] == pytest.approx(examples["l2"][clean & ~after].mean())
+    entry = result.robustbench_json(link="https://example.org", authors="A")
+    accuracy = f"{100 * result.robust_accuracy.value:.2f}"
+    assert entry["autoattack_acc"] == entry["reported"] == accuracy
+    assert entry["clean_acc"] == "83.33" and entry["eps"] == "8/255"
+    assert entry["link"] == "https://example.org" and entry["venue"] is None
+    assert {"name", "dataset", "architecture", "number_forward_passes"} < set(entry)
 
 
-# === Signs ===
-
-
-def test_untrained_models_are_told_by_their_biases(model):
-    assert signs.is_untrained(model)
-    assert not signs.is_untrained(lambda images: images)
-    bare = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Flatten()])
-    assert not signs.is_untrained(bare)  # There is nothing to tell it by.
-    trained = keras.models.clone_model(model)
-    trained.layers[-1].bias.assign([0, 0, 0, 1e-6])
-    assert not signs.is_untrained(trained)
-
-
-def test_signs_of_examples_by_hand(model, split):
-    draw = np.random.default_rng(1)
-    image = np.clip(as_float(split.images) + draw.normal(0, 0.1, (40, 6, 6, 3)), 0, 1)
-    image = image.astype(np.float32)
-    clean, after = (logits(model, each) for each in (split.images, image))
-    examples = {
-        "image": image,
-        "label": split.labels,
-        "clean_prediction": clean.argmax(1),
-        "prediction": after.argmax(1),
+def test_a_benchmark_is_autoattack_on_a_named_set(monkeypatch):
+    default = inspect.signature(adv.evaluate).parameters["attacks"].default
+    assert default == "standard"
+    called = {}
+    monkeypatch.setattr(
+        one_call, "evaluate", lambda *given, **named: called.update(named, at=given)
+    )
+    adv.benchmark("mine.keras", "mnist", threat_model="L2", eps=2, n_examples=5)
+    assert called == {
+        "at": ("mine.keras", "mnist"),
+        "norm": "L2",
+        "eps": 2,
+        "num_examples": 5,
     }
-    found = signs.of_examples(model, model, examples, split.images, 16)
-    right = clean.argmax(1) == split.labels
-    rounded = logits(model, np.rint(image * 255).astype(np.uint8)).argmax(1)
-
-    def odds(each):
-        own = each[np.arange(40), split.labels]
-        others = np.exp(each).sum(1) - np.exp(own)
-        return np.log(others) - own
-
-    assert found == {
-        "still_right": np.sum(after.argmax(1) == split.labels),
-        "rounded": np.sum(right & (rounded == split.labels)),
-        "raised": np.sum(right & (odds(after) > odds(clean))),
-        "missed": 0,
-    }
-    assert 0 < found["raised"] < right.sum()
 
 
-def test_examples_that_miss_the_model(model, split):
-    """The stand-in is another network: counted is what fools it alone."""
-    other = keras.models.clone_model(model)
-    examples = craft(other, make_attack("fgsm", eps=0.2), split.images, split.labels)
-    examples["clean_prediction"] = evaluation.classify(model, split.images)
-    examples["prediction"] = evaluation.classify(model, examples["image"])
-    found = signs.of_examples(model, other, examples, split.images, 16)
-    right = examples["clean_prediction"] == split.labels
-    kept = right & (examples["prediction"] == split.labels)
-    fooled = evaluation.classify(other, examples["image"]) != split.labels
-    assert found["missed"] == np.sum(kept & fooled) > 0
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({"labels": None}, "`labels` are needed"),
+        ({"norm": "linf"}, "`norm` must be one of Linf, L2, L1, L0"),
+        ({"attacks": "pdg"}, "Did you mean 'pgd'"),
+        ({"attacks": []}, "must name a suite"),
+        ({"eps": "8/0"}, "a fraction such as 8/255"),
+        ({"eps": 8}, r"`eps` must be in \[0, 1\]"),
+        ({"images": IMAGES[..., :1]}, r"the images are \[6, 6, 1\]"),
+    ],
+)
+def test_errors_are_one_line(model, labels, given, expected):
+    given = {"images": IMAGES, "labels": labels, "attacks": "fgsm", **given}
+    with pytest.raises(ValueError, match=expected) as error:
+        adv.evaluate(model, verbose=False, **given)
+    assert "\n" not in str(error.value)
 
 
-def test_which_part_of_a_sequence_fools(model, split):
-    attack = make_attack("autoattack", eps=0.02, n_iter=3, n_queries=20)
-    fields, arrays = evaluation.under_attack(model, attack, split, 40)
-    found = fields["signs"]["fooled_by"]
-    assert sum(found.values()) == fields["fooled"] > 0
-    left = arrays["clean_ok"]
-    for part in attack.parts(attack.hyper, 4):
-        alone = evaluation.under_attack(model, part, split, 40)[1]
-        assert found[part.name] == np.sum(left & ~alone["ok"]), part.name
-        left = left & alone["ok"]
-    assert found[next(iter(found))] > 0
+# === Suites ===
+
+
+@pytest.mark.quick
+def test_suites_are_known_without_tensorflow():
+    assert tuple(suites.SUITES) == names.SUITES
+
+
+@pytest.mark.quick
+def test_what_is_named_is_run_in_every_ball_it_can():
+    threats = [one_call.threat("Linf", "8/255"), one_call.threat("L2", 0.5)]
+    found = suites.chosen(["pgd", "cw", "sparse_l1"], threats, IMAGES)
+    assert [(text, a.name, a.norm, a.eps) for text, a in found] == [
+        ("8/255", "pgd", np.inf, 8 / 255),
+        ("0.5", "pgd", 2, 0.5),
+        (None, "cw", 2, None),
+        ("10", "sparse_l1", 1, 10.0),
+    ]
+    steps = found[1][1].hyper
+    assert steps.eps_iter * steps.nb_iter >= 0.5
+    assert found[2][1].hyper.max_iterations == 200
+    (_, full), *_ = suites.chosen("cw", threats, IMAGES, full=True)
+    assert full.hyper.max_iterations == 1000
+    arguments = {"nb_iter": 7, "max_iterations": 9}
+    found = suites.chosen(["pgd", "cw"], threats, IMAGES, arguments=arguments)
+    assert [getattr(a.hyper, "nb_iter", None) for _, a in found] == [7, 7, None]
+    assert found[2][1].hyper.max_iterations == 9
+    for wrong in ("decay_factor", "eps"):
+        with pytest.raises(ValueError, match="`attack_args` must name"):
+            suites.chosen(["pgd"], threats, IMAGES, arguments={wrong: 1.0})

@@ -9,8 +9,8 @@ from tf_advdefense.artifacts import runs
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
-from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.crafted_sets import make_set
+from tf_advdefense.evaluation.survey import survey
 
 SHAPE = (6, 6, 3)
 FGSM = make_attack("fgsm", eps=0.1)
@@ -58,7 +58,7 @@ def compared(targets, sets, data, output_dir):
     said = []
     models = {run.name: run for run in targets}
     settings = dict(output_dir=output_dir, batch_size=8, say=said.append)
-    comparison = compare(models, data, [], sets, **settings)
+    comparison = survey(models, data, [], sets, **settings)
     used = {r["adv_set"] for r in comparison.results["records"]} - {None}
     return used, said, comparison
 
@@ -75,7 +75,8 @@ def test_a_set_of_a_run_that_was_trained_again_is_left_out(tmp_path, data):
         assert used == {kept.name, "new"}
         assert said[0].startswith(line) and "\n" not in said[0]
         assert comparison.results["stale_sets"] == {"old": "a"}
-        assert line in comparison.files["markdown"].read_text()
+        files = comparison.write(tmp_path / "report")
+        assert line in files["markdown"].read_text()
         assert not any(line in each for each in said[1:])
 
 
@@ -93,7 +94,8 @@ def test_a_source_that_is_not_there_makes_no_set_stale(tmp_path, data):
     found = crafted(trained(tmp_path, "a", 0, data), data, tmp_path)
     used, _, comparison = compared([run], [found], data, tmp_path / "elsewhere")
     assert used == {found.name} and not comparison.results["stale_sets"]
-    assert "Left out" not in comparison.files["markdown"].read_text()
+    page = comparison.write(tmp_path / "report")["markdown"]
+    assert "Left out" not in page.read_text()
 
 
 def test_training_again_to_the_same_weights_changes_nothing(tmp_path, data):

@@ -12,13 +12,14 @@ with the rule and what was received. `--help` prints the groups as they were mad
 import ast
 from collections.abc import Callable
 from collections.abc import Iterable
-import fractions
 from typing import Any
 
 from absl import flags
 from absl.flags import FlagValues
 
 from tf_advdefense.commands import names
+from tf_advdefense.radii import NORMS
+from tf_advdefense.radii import number
 
 
 class _Parser(flags.ArgumentParser):
@@ -95,16 +96,6 @@ class Group:
 # === Kinds of values ===
 
 
-def number(text: str) -> float:
-    """The value of `0.3` or `8/255`."""
-    try:
-        return float(fractions.Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(
-            f"a number or a fraction such as 8/255 is needed. Received: {text}"
-        ) from None
-
-
 def share(text: str) -> float:
     """A number from 0 to 1."""
     value = number(text)
@@ -126,6 +117,18 @@ def radii(text: str) -> list[str]:
     return typed
 
 
+def threats(text: str) -> list[tuple[str, str]]:
+    """(norm, radius) of `Linf:8/255,L2:0.5`, as they were typed."""
+    typed = [each.partition(":") for each in words(text)]
+    for norm, _, radius in typed:
+        if norm not in NORMS or not radius or number(radius) <= 0:
+            raise ValueError(
+                f"NORM:RADIUS such as Linf:8/255 is needed, of {', '.join(NORMS)} and "
+                f"above 0. Received: {text}"
+            )
+    return [(norm, radius) for norm, _, radius in typed]
+
+
 def interval(text: str) -> tuple[float, float]:
     """(low, high) of `0,255`."""
     typed = words(text)
@@ -135,8 +138,10 @@ def interval(text: str) -> tuple[float, float]:
 
 
 def attacks(text: str) -> list[str]:
-    """Names of attacks between commas."""
-    return [names.attack(name) for name in words(text)]
+    """Names of suites and of attacks between commas."""
+    return [
+        name if name in names.SUITES else names.attack(name) for name in words(text)
+    ]
 
 
 def arguments(text: str) -> dict[str, Any]:

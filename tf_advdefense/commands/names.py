@@ -10,6 +10,7 @@ from tf_advdefense.training.registry import OPTIMIZERS as OPTIMIZERS
 from tf_advdefense.training.registry import SCHEDULES as SCHEDULES
 
 STORES = ("float32", "uint8")
+SUITES = ("quick", "standard")  # Those of `evaluation.suites`.
 
 
 def attack(text: str) -> str:

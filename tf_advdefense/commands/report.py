@@ -3,6 +3,7 @@
     bin/report                                   # all runs, all test sets
     bin/report --runs=resnet50,resnet50-ensemble --attacks=pgd --eps=8/255
     bin/report --model_path=mine.keras --runs=   # a model from elsewhere, alone
+    bin/report --threat=Linf:8/255,L2:0.5,L1:12  # AutoAttack in three balls
 
 Scores every model on every adversarial set (transfer) and attacks each one itself
 (white-box). Writes outputs/report: report.html, report.md, results.json,
@@ -23,7 +24,7 @@ def define(values: FlagValues) -> None:
     models.value(
         "runs",
         None,
-        "Runs to compare; default: all of the data set.",
+        "Runs to compare, * for any letters; default: all of the data set.",
         parse=kinds.words,
     )
     models.value(
@@ -38,6 +39,7 @@ def define(values: FlagValues) -> None:
     output = kinds.define_output(values)
     output.text("report_dir", None, "Default: OUTPUT_DIR/report.")
     output.text("note", None, "About the data, to stand beside every number.")
+    output.switch("latex", False, "Write report.tex, its main tables, too.")
 
 
 def main(flags: FlagValues, command: str) -> None:
@@ -56,15 +58,29 @@ def _define_attacks(values: FlagValues) -> None:
         parse=kinds.words,
     )
     group.value(
+        "threat",
+        None,
+        "What an attacker may change, the headline first, as Linf:8/255,L2:0.5,L1:12.",
+        parse=kinds.threats,
+    )
+    group.value(
         "attacks",
-        ["fgsm", "cw", "sparse_l1"],
-        "White-box attacks on each model; `bin/list` names them.",
+        None,
+        "On each model itself: quick, standard (AutoAttack), or names of `bin/list`, "
+        "in every ball of --threat that they can work in; default: standard with "
+        "--threat, fgsm,cw,sparse_l1 without.",
         parse=kinds.attacks,
+    )
+    group.value(
+        "attack_args",
+        "",
+        "Hyperparameters for those of the attacks that have them: nb_iter=40, say.",
+        parse=kinds.arguments,
     )
     group.value(
         "eps",
         ["1/255", "2/255", "4/255", "8/255"],
-        "Radii of the Linf attacks.",
+        "Radii of the Linf attacks without --threat.",
         parse=kinds.radii,
     )
     group.whole(

@@ -1,8 +1,13 @@
 """How robust a classifier is: per-example measurements, their statistics and flags.
 
-`compare`       several models under several attacks, to one report
+`evaluate`      how robust a model is, in one call; `compare` of several
+`outcome`       what that call returns
+`survey`        several models under several attacks, measured and kept
+`taking`        what of it is missing, measured
 `crafted_sets`  adversarial sets, crafted and kept
-`evaluate`      one model, clean and under one attack
+`suites`        which attacks answer a threat model
+`threat_models` norm, radius and knowledge, and who withstands; without TensorFlow
+`scoring`       one model, clean and under one attack
 `targets`       the models of a comparison, and their roles
 `plan`          which measurements a comparison consists of
 `measurements`  one of them: what identifies it, and taking it

@@ -11,6 +11,8 @@ import numpy as np
 
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.images import as_float
+from tf_advdefense.radii import radius_text
 
 
 def facts(attack: Attack) -> dict[str, Any]:
@@ -39,10 +41,11 @@ def within_budget(attack: Attack, images: np.ndarray) -> Attack:
     """The attack with the hyperparameters that commands give it on such images.
 
     Args:
-      images: uint8 `[n, height, width, channels]`. Where more than half of their
-        values are 0 or 255, as in MNIST, `budget_at_bounds` counts, if there is one.
+      images: uint8 or float `[n, height, width, channels]`. Where more than half of the
+        values of the first are at a bound, as in MNIST, `budget_at_bounds` counts.
     """
-    at_bounds = np.mean((images == 0) | (images == 255)) > 0.5
+    values = as_float(images[:256])
+    at_bounds = np.mean((values == 0) | (values == 1)) > 0.5
     budget = attack.budget_at_bounds if at_bounds else attack.budget
     return attack.replace(**(budget or attack.budget))
 
@@ -64,14 +67,6 @@ def at_radius(attack: Attack, eps: float) -> Attack:
 def eps_text(attack: Attack) -> str | None:
     """Its radius as people write it; None where it has none."""
     return None if attack.eps is None else radius_text(attack.eps)
-
-
-def radius_text(radius: float) -> str:
-    """8/255 for whole grey levels, else 0.3."""
-    levels = 255 * radius
-    if radius < 1 and abs(levels - round(levels)) < 1e-6:
-        return f"{round(levels)}/255"
-    return f"{radius:g}"
 
 
 def norm_text(norm: float | None) -> str | None:

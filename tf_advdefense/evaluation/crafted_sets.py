@@ -20,10 +20,10 @@ from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import attack_facts
-from tf_advdefense.evaluation import evaluate
+from tf_advdefense.evaluation import scoring
 from tf_advdefense.evaluation.classifiers import said
 from tf_advdefense.evaluation.crafting import Crafting
-from tf_advdefense.evaluation.measurements import Progress
+from tf_advdefense.evaluation.progress import Progress
 from tf_advdefense.evaluation.sources import Source
 from tf_advdefense.evaluation.sources import SourceLike
 from tf_advdefense.evaluation.sources import source_of
@@ -159,7 +159,7 @@ def _targets(
         ]
         return (images.labels + draw) % num_classes
     if target == "least_likely":
-        return evaluate.least_likely(source.model, images.images, request["batch_size"])
+        return scoring.least_likely(source.model, images.images, request["batch_size"])
     if not target.isdigit() or int(target) >= num_classes:
         raise ValueError(
             f"`target` must be random, least_likely or a class below {num_classes}. "

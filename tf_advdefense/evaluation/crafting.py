@@ -27,8 +27,8 @@ from tf_advdefense.attacks.core.craft import trace
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import diagnostics
-from tf_advdefense.evaluation import evaluate
-from tf_advdefense.evaluation.measurements import Progress
+from tf_advdefense.evaluation import scoring
+from tf_advdefense.evaluation.progress import Progress
 from tf_advdefense.evaluation.sources import Source
 from tf_advdefense.images import as_float
 from tf_advdefense.images import norms
@@ -159,7 +159,7 @@ class Crafting:
         images = shards.as_stored(examples["image"], self.request["store"])
         size = self.request["batch_size"]
         examples["image"] = images
-        examples["prediction"] = evaluate.classify(self.source.model, images, size)
+        examples["prediction"] = scoring.classify(self.source.model, images, size)
         examples.update(norms(images, as_float(clean)))
 
     def _finish(self, cost: dict[str, Any], command: str | None) -> dict[str, Any]:

@@ -1,215 +1,236 @@
-"""Per-example correctness of a classifier, clean and under attack, with intervals.
+"""How robust is a model? One call for one model, and RobustBench's five arguments.
 
-    fields, arrays = under_attack(model, make_attack("cw"), data.test.take(128))
-    fields["correct"], fields["interval"], arrays["l2"]
+    result = evaluate(model, images, labels)                  # AutoAttack, L∞ 8/255
+    result = evaluate("mine.keras", dataset, attacks="quick", norm="L2", eps=0.5)
+    result = benchmark(model, "cifar10", threat_model="Linf", eps=8 / 255)
 
-Every measurement is a dict of fields of `records.Record` and a dict of per-example
-arrays. Robust accuracy counts the images that are classified correctly clean *and*
-attacked.
+`compare` does the same with several models.
 """
 
-from collections.abc import Callable
-import time
+from collections.abc import Mapping
+from collections.abc import Sequence
+import functools
+import os
 from typing import Any
-from typing import TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_advdefense.attacks.core.attack import Attack
-from tf_advdefense.attacks.core.craft import craft
-from tf_advdefense.attacks.core.model_fn import predict
-from tf_advdefense.attacks.core.model_fn import served
-from tf_advdefense.datasets import Split
-from tf_advdefense.evaluation import signs
-from tf_advdefense.evaluation.statistics import wilson
-from tf_advdefense.images import NORMS
-from tf_advdefense.images import as_float
-from tf_advdefense.images import padded
-
-Arrays = dict[str, np.ndarray]
-Measured = tuple[dict[str, Any], Arrays]
-# Of several models, the mean of their log-probabilities; see `core.model_fn`.
-ModelFn: TypeAlias = keras.Model | Callable[[tf.Tensor], tf.Tensor] | list[keras.Model]
-
-
-def classify(model: ModelFn, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
-    """Predicted classes, int64 [n], in inference mode and one compiled shape.
-
-    Args:
-      model: `keras.Model` or function to logits.
-      images: uint8, or float32 in [0, 1], [n, height, width, channels].
-      batch_size: the last batch is padded to it.
-    """
-    return _in_batches(predict, model, images, batch_size)
+from tf_advdefense import datasets
+from tf_advdefense.datasets.arrays import from_arrays
+from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation import suites
+from tf_advdefense.evaluation.classifiers import ModelOrPath
+from tf_advdefense.evaluation.classifiers import loaded
+from tf_advdefense.evaluation.outcome import Comparison
+from tf_advdefense.evaluation.outcome import Evaluation
+from tf_advdefense.evaluation.progress import progress
+from tf_advdefense.evaluation.survey import Survey
+from tf_advdefense.evaluation.survey import survey
+from tf_advdefense.evaluation.targets import model_name
+from tf_advdefense.evaluation.targets import target_of_model
+from tf_advdefense.evaluation.threat_models import ThreatModel
+from tf_advdefense.radii import NORMS
+from tf_advdefense.radii import number
+from tf_advdefense.radii import radius_text
 
 
-def least_likely(
-    model: ModelFn, images: np.ndarray, batch_size: int = 128
-) -> np.ndarray:
-    """The class of the smallest logit, int64 [n]: a demanding target."""
-    return _in_batches(_least_likely, model, images, batch_size)
-
-
-@tf.function(autograph=False)
-def _least_likely(model_fn: Callable, images: tf.Tensor) -> tf.Tensor:
-    return tf.argmin(model_fn(images), axis=1)
-
-
-def _in_batches(
-    function: Callable, model: ModelFn, images: np.ndarray, batch_size: int
-) -> np.ndarray:
-    model_fn = served(model)
-    batches = (
-        as_float(images[start : start + batch_size])
-        for start in range(0, len(images), batch_size)
-    )
-    return np.concatenate(
-        [
-            function(model_fn, padded(batch, batch_size)).numpy()[: len(batch)]
-            for batch in batches
-        ]
-    )
-
-
-def measure(
-    label: np.ndarray,
-    clean_prediction: np.ndarray,
-    prediction: np.ndarray,
-    distances: Arrays | None = None,
-) -> Measured:
-    """The fields and arrays of a measurement, from predictions before and after.
+def evaluate(
+    model: ModelOrPath,
+    images: Any,
+    labels: Any = None,
+    attacks: suites.Asked = "standard",
+    norm: str = "Linf",
+    eps: float | str | Sequence[float | str] = 8 / 255,
+    *,
+    name: str | None = None,
+    **settings: Any,
+) -> Evaluation:
+    """Attacks one model and says how robust it is.
 
     Args:
-      label, clean_prediction, prediction: int [n].
-      distances: None for clean images, or {"l0", "l1", "l2", "linf"}: float [n];
-        means and medians are over the fooled: right when clean, wrong when attacked.
+      model: a `keras.Model`, or the path of a `.keras` or `.h5` file or of a SavedModel
+        directory, as it is; see docs/models.md for what is adapted.
+      images: uint8 or float `[n, height, width, channels]`, a `tf.data.Dataset` of
+        (image, label), or the name of a data set, of whose test images the first
+        `num_examples` are taken.
+      labels: int `[n]` or one-hot; None where `images` has them.
+      attacks: "quick" (a minute), "standard" (AutoAttack), names of attacks, or
+        `Attack`s, which are run as they are.
+      norm: "Linf", "L2", "L1" or "L0".
+      eps: the radius, in units of images in [0, 1], or "8/255"; or several, of which
+        the first is the headline.
+      name: of the model; default: that of its file, or its own.
+      **settings: as of `compare`.
 
     Returns:
-      (fields of `records.Record`, {"clean_ok", "ok": bool [n], and the norms}).
+      An `Evaluation`, whose verdict was printed.
+
+    Raises:
+      FileNotFoundError, ValueError: in one line, for a model that cannot be measured on
+        these images, for images or labels of another kind, or unknown names.
     """
-    clean_ok = clean_prediction == label
-    ok = clean_ok & (prediction == label)
-    fooled = clean_ok & ~ok
-    distances = distances or {}
-    fields = {
-        "num_examples": len(label),
-        "clean_correct": int(clean_ok.sum()),
-        "correct": int(ok.sum()),
-        "accuracy": float(ok.mean()),
-        "interval": list(wilson(int(ok.sum()), len(label))),
-        "fooled": int(fooled.sum()),
-        **_statistics("mean", np.mean, distances, fooled),
-        **_statistics("median", np.median, distances, fooled),
-    }
-    kept: Arrays = {
-        norm: np.asarray(distances[norm], np.float32)
-        for norm in ("l1", "l2", "linf")
-        if norm in distances
-    }
-    return fields, {"clean_ok": clean_ok, "ok": ok, **kept}
+    name = name or _name(model)
+    found = measured({name: model}, images, labels, attacks, norm, eps, **settings)
+    result = Evaluation(name, found)
+    if settings.get("verbose", True):
+        print(result, flush=True)
+    return result
 
 
-def _statistics(
-    name: str, function: Callable, distances: Arrays, fooled: np.ndarray
-) -> dict[str, float | None]:
-    return {
-        f"{name}_{norm}": float(function(distances[norm][fooled]))
-        if norm in distances and fooled.any()
-        else None
-        for norm in NORMS
-    }
+def compare(
+    models: Mapping[str, ModelOrPath],
+    images: Any,
+    labels: Any = None,
+    attacks: suites.Asked = "standard",
+    norm: str = "Linf",
+    eps: float | str | Sequence[float | str] = 8 / 255,
+    **settings: Any,
+) -> Comparison:
+    """Attacks several models on the same images, and tests their differences.
+
+    Args:
+      models: name to a model, as of `evaluate`.
+      images, labels, attacks, norm, eps: as of `evaluate`.
+      num_examples: the first images to attack; default: all that are given, 1,000 of a
+        data set's.
+      class_names: of the labels, for the report.
+      input_range, preprocess: what the models take; found out by default.
+      batch_size: images per batch.
+      seed: of the attacks' random draws.
+      output_dir: measurements are kept there, and not taken again by the next call;
+        None keeps nothing.
+      data_dir: where TFDS finds a data set that is named.
+      verbose: print what is done and found, and show progress.
+
+    Returns:
+      A `Comparison`, which was printed: paired differences with exact McNemar tests.
+
+    Raises:
+      FileNotFoundError, ValueError: as `evaluate`.
+    """
+    found = measured(models, images, labels, attacks, norm, eps, **settings)
+    result = Comparison(found)
+    if settings.get("verbose", True):
+        print(result, flush=True)
+    return result
 
 
-def _measure_examples(examples: Arrays) -> Measured:
-    return measure(
-        examples["label"],
-        examples["clean_prediction"],
-        examples["prediction"],
-        {norm: examples[norm] for norm in NORMS},
+def benchmark(
+    model: ModelOrPath,
+    dataset: str = "cifar10",
+    threat_model: str = "Linf",
+    eps: float | str = 8 / 255,
+    n_examples: int = 1000,
+    **settings: Any,
+) -> Evaluation:
+    """The same in RobustBench's terms: AutoAttack on a named data set's test images.
+
+    Args:
+      model, dataset, threat_model, eps, n_examples: `model`, `images`, `norm`, `eps`
+        and `num_examples` of `evaluate`.
+      **settings: the others.
+    """
+    return evaluate(
+        model, dataset, norm=threat_model, eps=eps, num_examples=n_examples, **settings
     )
 
 
-def on_clean(model: ModelFn, split: Split, batch_size: int = 128) -> Measured:
-    """Accuracy on clean images; see `measure` for what is returned."""
-    started = time.perf_counter()
-    prediction = classify(model, split.images, batch_size)
-    fields, arrays = measure(split.labels, prediction, prediction)
-    fields["signs"] = {"untrained": signs.is_untrained(model)}
-    return _timed(fields, started), {**arrays, "index": split.index}
-
-
-def on_set(
-    model: ModelFn,
-    examples: Arrays,
-    clean_images: np.ndarray,
-    batch_size: int = 128,
-    attacked: ModelFn | None = None,
-) -> Measured:
-    """Accuracy on an adversarial set made for whichever model.
-
-    Args:
-      examples: the arrays of `adversarial_sets.read_arrays`.
-      clean_images: uint8 [n, ...], the images that the set was made from, in its order.
-      attacked: for a set that was made on this model, what was climbed: the model, or
-        what stood in its place. Its `signs` are gathered, then.
-    """
-    started = time.perf_counter()
-    seen = {
-        **examples,
-        "clean_prediction": classify(model, clean_images, batch_size),
-        "prediction": classify(model, examples["image"], batch_size),
-    }
-    fields, arrays = _measure_examples(seen)
-    if attacked is not None:
-        fields["signs"] = signs.of_examples(
-            model, attacked, seen, clean_images, batch_size
-        )
-    return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
-
-
-def under_attack(
-    model: ModelFn,
-    attack: Attack,
-    split: Split,
+def measured(
+    models: Mapping[str, ModelOrPath],
+    images: Any,
+    labels: Any,
+    attacks: suites.Asked,
+    norm: str,
+    eps: float | str | Sequence[float | str],
+    *,
+    num_examples: int | None = None,
+    class_names: Sequence[str] | None = None,
+    input_range: tuple[float, float] | None = None,
+    preprocess: str | None = None,
     batch_size: int = 128,
     seed: int = 0,
-    progress: Callable[[int, int, int], None] | None = None,
-    attacked: ModelFn | None = None,
-) -> Measured:
-    """White-box accuracy: `attack` on the model itself, leaving the true labels.
-
-    Args:
-      progress: called with the numbers of images done, of all, and of the fooled.
-      attacked: the model to craft on, where it is not `model`: for an oblivious attack,
-        `transforms.without_transforms(model)`.
-
-    `forwards` and `backwards` in the fields are the mean passes taken per image.
-    """
-    started = time.perf_counter()
-    examples = craft(
-        attacked or model,
-        attack,
-        split.images,
-        split.labels,
-        split.index,
-        batch_size=batch_size,
+    output_dir: str | os.PathLike[str] | None = None,
+    data_dir: str | None = None,
+    verbose: bool = True,
+) -> Survey:
+    """The survey behind `evaluate` and `compare`, whose arguments it takes."""
+    threats = _threats(norm, eps)
+    opened = {name: loaded(model) for name, model in models.items()}
+    data = _data(opened, images, labels, class_names, data_dir)
+    if num_examples is None and isinstance(images, str):
+        num_examples = 1000
+    count = min(num_examples or len(data.test), len(data.test))
+    adapting: Any = {"input_range": input_range, "preprocess": preprocess}
+    say = functools.partial(print, flush=True) if verbose else _silent
+    if output_dir is None:
+        say("Nothing is kept: give `output_dir` to have a second call reuse it.")
+    return survey(
+        {n: target_of_model(n, model, data, **adapting) for n, model in opened.items()},
+        data,
+        suites.chosen(attacks, threats, data.test.images),
+        threats=[] if _own(attacks) else threats,
+        store=None if output_dir is None else records.store_of(output_dir),
+        num_examples=count,
+        num_costly=count,
+        batch_size=min(batch_size, count),
         seed=seed,
-        progress=progress,
+        progress=progress if verbose else None,
+        say=say,
     )
-    if attacked is not None:
-        examples["clean_prediction"] = classify(model, split.images, batch_size)
-        examples["prediction"] = classify(model, examples["image"], batch_size)
-    fields, arrays = _measure_examples(examples)
-    fields["signs"] = signs.of_examples(
-        model, attacked or model, examples, split.images, batch_size, attack
-    )
-    passes = {key: float(examples[key].mean()) for key in ("forwards", "backwards")}
-    return _timed({**fields, **passes}, started), {**arrays, "index": split.index}
 
 
-def _timed(fields: dict[str, Any], started: float) -> dict[str, Any]:
-    seconds = round(time.perf_counter() - started, 1)
-    absent = {"forwards": 0, "backwards": 0, "signs": None}
-    return {**absent, **fields, "seconds": seconds}
+def _silent(line: str) -> None:
+    """Says nothing."""
+
+
+def _name(model: ModelOrPath) -> str:
+    return model.name if isinstance(model, keras.Model) else model_name(model)
+
+
+def _own(attacks: suites.Asked) -> bool:
+    """Whether only attacks with radii of their own are asked for."""
+    each = [attacks] if isinstance(attacks, str) or callable(attacks) else attacks
+    return not any(isinstance(name, str) for name in each)
+
+
+def _threats(norm: str, eps: Any) -> list[ThreatModel]:
+    if norm not in NORMS:
+        raise ValueError(
+            f"`norm` must be one of {', '.join(NORMS)}. Received: norm={norm!r}."
+        )
+    each = [eps] if isinstance(eps, str | float | int) else list(eps)
+    return [threat(norm, radius) for radius in each]
+
+
+def threat(norm: str, eps: float | str, knowledge: str = "white-box") -> ThreatModel:
+    """The threat model of "Linf" and 8/255, as a number or as it is written."""
+    radius = number(eps) if isinstance(eps, str) else float(eps)
+    text = eps if isinstance(eps, str) else radius_text(radius)
+    return ThreatModel(NORMS[norm], radius, text, knowledge)
+
+
+def _data(
+    models: Mapping[str, keras.Model],
+    images: Any,
+    labels: Any,
+    class_names: Sequence[str] | None,
+    data_dir: str | None,
+) -> datasets.Dataset:
+    if isinstance(images, datasets.Dataset):
+        return images
+    if isinstance(images, str):
+        return datasets.load(images, data_dir=data_dir)
+    if labels is None and not isinstance(images, tf.data.Dataset):
+        raise ValueError(
+            "`labels` are needed beside images in an array. Received: labels=None."
+        )
+    classes = max(map(_num_classes, models.values()), default=0)
+    return from_arrays(images, labels, class_names=class_names, num_classes=classes)
+
+
+def _num_classes(model: keras.Model) -> int:
+    """How many classes its output tells apart; 0 where it does not show it."""
+    outputs = getattr(model, "outputs", None) or [None]
+    width = getattr(outputs[0], "shape", (None,))[-1]
+    return 2 if width == 1 else width or 0

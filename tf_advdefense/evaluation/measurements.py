@@ -8,7 +8,6 @@ of the model and of the set, every parameter, the seed. What is stored under the
 this measurement, and need not be taken again. `plan` makes them.
 """
 
-from collections.abc import Callable
 import dataclasses
 import hashlib
 import json
@@ -22,13 +21,13 @@ from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.defenses.adaptive import attacked_view
-from tf_advdefense.evaluation import evaluate
+from tf_advdefense.evaluation import scoring
 from tf_advdefense.evaluation.looks import Looks
+from tf_advdefense.evaluation.progress import Progress
 from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Record
 from tf_advdefense.evaluation.targets import Target
 
-Progress = Callable[[int, int, int], None]
 _OWN = ("white-box", "oblivious")  # Settings in which the model itself is attacked.
 
 
@@ -120,14 +119,14 @@ class Measurement:
         data: Dataset,
         batch_size: int,
         progress: Progress | None,
-    ) -> evaluate.Measured:
+    ) -> scoring.Measured:
         if self.adv_set is not None:
             examples = adversarial_sets.read_arrays(self.adv_set)
             clean = clean_images(data, self.adv_set, examples)
-            return evaluate.on_set(model, examples, clean, batch_size, attacked)
+            return scoring.on_set(model, examples, clean, batch_size, attacked)
         if self.attack is None:
-            return evaluate.on_clean(model, data.test, batch_size)
-        return evaluate.under_attack(
+            return scoring.on_clean(model, data.test, batch_size)
+        return scoring.under_attack(
             model,
             self.attack,
             data.test.take(self.num_examples),

@@ -9,7 +9,9 @@
     KEY/index     int32    the images' indices in their split
     KEY/clean_ok  bool     correctly classified when clean
     KEY/ok        bool     correctly classified when clean *and* when attacked
-    KEY/l1, KEY/l2, KEY/linf  float32  norms of the perturbations
+    KEY/l0, KEY/l1, KEY/l2, KEY/linf  float32  norms of the perturbations
+    KEY/passes    int32    forward and backward passes; of attacks that were run
+    KEY/label     int32    the true classes; of clean images
     KEY/masked    bool     without a gradient; of white-box attacks that need one
 
 so that every number of a report can be computed anew. Files of former formats are
@@ -31,7 +33,7 @@ import numpy as np
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts.former_formats import without_kind
 
-FORMAT = 4
+FORMAT = 5
 Path = str | os.PathLike[str]
 PerExample = dict[str, np.ndarray]
 
@@ -135,6 +137,8 @@ class Results(TypedDict, total=False):
     flags: list[Flag]
     # Sets left out, each with its source, which has been trained again since.
     stale_sets: dict[str, str]
+    # Fields of `ThreatModel`: what was asked for, the headline first; since format 5.
+    threat_models: list[dict[str, Any]]
 
 
 MODEL = tuple(Model.__annotations__)
@@ -181,6 +185,11 @@ def load_results(directory: Path) -> tuple[Results, PerExample]:
     return _in_todays_format(results), _read_arrays(directory / "per_example.npz")
 
 
+def store_of(output_dir: Path) -> pathlib.Path:
+    """Where the measurements of an output directory are kept."""
+    return pathlib.Path(output_dir, "measurements")
+
+
 def store(directory: Path, record: Record, arrays: PerExample) -> None:
     """Keeps one measurement for any later report, whole or not at all.
 
@@ -215,7 +224,13 @@ def _in_todays_format(results: dict[str, Any]) -> Results:
         for name, model in results.get("models", {}).items()
     }
     records = [_record_today(record) for record in results.get("records", [])]
-    today: Any = {**results, "format": FORMAT, "models": models, "records": records}
+    today: Any = {
+        "threat_models": [],
+        **results,
+        "format": FORMAT,
+        "models": models,
+        "records": records,
+    }
     return today
 
 

@@ -78,8 +78,11 @@ def paired(per_example: Arrays, first: str, second: str) -> Pair | None:
       A `Pair`, or None when arrays are missing or no image is common.
     """
     one, other = (correct_by_index(per_example, key) for key in (first, second))
-    if one is None or other is None:
-        return None
+    return paired_masks(one or {}, other or {})
+
+
+def paired_masks(one: Mapping[int, bool], other: Mapping[int, bool]) -> Pair | None:
+    """The same of whether each image is right, by its index."""
     common = one.keys() & other.keys()
     if not common:
         return None

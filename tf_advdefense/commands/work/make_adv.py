@@ -11,12 +11,12 @@ from tf_advdefense import distribution
 from tf_advdefense.artifacts import runs
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.commands.flags import number
-from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.attack_facts import at_radius
 from tf_advdefense.evaluation.attack_facts import within_budget
 from tf_advdefense.evaluation.crafted_sets import make_set
+from tf_advdefense.evaluation.progress import progress
 from tf_advdefense.evaluation.sources import source_of
 
 _NUM_EXAMPLES = 512  # Of validation and test, unless --num_examples says otherwise.

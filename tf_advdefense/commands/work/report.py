@@ -1,42 +1,48 @@
 """Compares what flags name: runs and models from elsewhere, attacks, sets."""
 
+from collections.abc import Sequence
+import fnmatch
 import functools
 import pathlib
 from typing import Any
 
 from absl.flags import FlagValues
-import numpy as np
 
-from tf_advdefense import attacks
 from tf_advdefense import distribution
 from tf_advdefense import reporting
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
-from tf_advdefense.commands.flags import number
-from tf_advdefense.commands.progress import progress
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
-from tf_advdefense.evaluation.attack_facts import at_radius
-from tf_advdefense.evaluation.attack_facts import within_budget
-from tf_advdefense.evaluation.compare import compare
-from tf_advdefense.evaluation.compare import is_of_test_images
+from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.evaluate import threat
+from tf_advdefense.evaluation.progress import progress
+from tf_advdefense.evaluation.suites import Chosen
+from tf_advdefense.evaluation.suites import chosen
+from tf_advdefense.evaluation.survey import is_of_test_images
+from tf_advdefense.evaluation.survey import survey
 from tf_advdefense.evaluation.targets import model_name
 from tf_advdefense.evaluation.targets import target_of_model
+from tf_advdefense.evaluation.threat_models import ThreatModel
+
+# Without --threat: of each kind one, at a cost that two processors bear.
+_DEFAULT = ["fgsm", "cw", "sparse_l1"]
 
 
 def report(flags: FlagValues, command: str) -> None:
     """Measures, and writes the report to --report_dir."""
     distribution.set_up()
     data = dataset_of(flags)
-    chosen = _attacks(flags, data)
-    comparison = compare(
+    threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
+    found = survey(
         _models(flags, data),
         data,
-        chosen,
+        _attacks(flags, threats, data),
         _sets(flags, data),
+        threats=threats,
+        store=records.store_of(flags.output_dir),
         output_dir=flags.output_dir,
-        report_dir=flags.report_dir,
         num_examples=flags.num_examples,
         num_costly=flags.num_examples if flags.full else flags.num_costly,
         batch_size=flags.batch_size,
@@ -46,22 +52,28 @@ def report(flags: FlagValues, command: str) -> None:
         progress=progress,
         say=functools.partial(print, flush=True),
     )
-    tables = reporting.render_tables(comparison.results)
-    print(f"\n{tables}\n\nReport: {comparison.files['html']}")
+    directory = flags.report_dir or pathlib.Path(flags.output_dir, "report")
+    files = found.write(directory, **({"latex": True} if flags.latex else {}))
+    tables = reporting.render_tables(found.results)
+    print(f"\n{tables}\n\nReport: {files['html']}")
 
 
-def _attacks(flags: FlagValues, data: Dataset) -> list[Any]:
-    """Attacks, or pairs of an eps text and one: Linf ones at every --eps."""
-    chosen: list[Any] = []
-    for name in flags.attacks:
-        attack = attacks.ATTACKS[name]
-        if not flags.full:
-            attack = within_budget(attack, data.test.images)
-        if attack.norm == np.inf and attack.eps is not None:
-            chosen += [(eps, at_radius(attack, number(eps))) for eps in flags.eps]
-        else:
-            chosen.append(attack)
-    return chosen
+def _attacks(
+    flags: FlagValues, threats: Sequence[ThreatModel], data: Dataset
+) -> list[Chosen]:
+    """The attacks in the balls of --threat, or Linf ones at every --eps."""
+    asked = flags.attacks
+    if asked is None:
+        asked = ["standard"] if threats else _DEFAULT
+    if not asked:
+        return []
+    return chosen(
+        asked,
+        threats or [threat("Linf", eps) for eps in flags.eps],
+        data.test.images,
+        full=flags.full,
+        arguments=flags.attack_args,
+    )
 
 
 def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
@@ -92,12 +104,18 @@ def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
 
 def _runs(flags: FlagValues, data: Dataset) -> list[runs.Run]:
     """Those of --runs, or all of the data set."""
-    if flags.runs is not None:
-        return [runs.load_run(flags.output_dir, name) for name in flags.runs]
     names = runs.list_runs(flags.output_dir)
+    if flags.runs is not None:
+        wanted = [name for each in flags.runs for name in _matching(each, names)]
+        return [runs.load_run(flags.output_dir, name) for name in dict.fromkeys(wanted)]
     found = [runs.load_run(flags.output_dir, name) for name in names]
     same = data.fingerprint
     return [r for r in found if r.config["request"]["dataset_fingerprint"] == same]
+
+
+def _matching(pattern: str, names: Sequence[str]) -> list[str]:
+    """The runs of a name, or of a pattern such as pgd_at-s*."""
+    return fnmatch.filter(names, pattern) or [pattern]
 
 
 def _sets(flags: FlagValues, data: Dataset) -> list[AdversarialSet]:

@@ -16,14 +16,14 @@ from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import attack_facts
-from tf_advdefense.evaluation import evaluate as evaluation
 from tf_advdefense.evaluation import plan as planning
 from tf_advdefense.evaluation import records as results
+from tf_advdefense.evaluation import scoring as evaluation
 from tf_advdefense.evaluation import targets as comparison
-from tf_advdefense.evaluation.compare import compare
 from tf_advdefense.evaluation.crafted_sets import make_set
 from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import clean_images
+from tf_advdefense.evaluation.survey import survey
 
 SHAPE = (6, 6, 3)
 
@@ -312,26 +312,27 @@ def test_a_set_that_holds_the_white_box_attack_spares_it(
 # === From Python ===
 
 
-def test_compare_measures_models_in_memory_and_on_disk_once(tmp_path, model, data):
+def test_models_in_memory_and_on_disk_are_measured_once(tmp_path, model, data):
     keras.utils.set_random_seed(5)
     other = keras.models.clone_model(model)
     other.save(tmp_path / "other.keras")
     models = {"a": model, "b": tmp_path / "other.keras"}
-    chosen = ["fgsm", ("0.1", attacks.make_attack("pgd", eps=0.1, nb_iter=2))]
-    settings = dict(output_dir=tmp_path, batch_size=8, num_examples=10)
+    chosen = [*CHOSEN, ("0.1", attacks.make_attack("pgd", eps=0.1, nb_iter=2))]
+    settings = dict(store=tmp_path, batch_size=8, num_examples=10)
 
     def compared(**changed):
         said = []
         arguments = {**settings, **changed, "say": said.append}
-        return compare(models, data, chosen, **arguments), said
+        return survey(models, data, chosen, **arguments), said
 
     first, said = compared(note="shapes", command="x")
     assert said[0] == "6 measurements to take, 4 of them white-box attacks."
     assert "at most" in said[1] and "at most" in said[2] and "kept" in said[3]
+    files = first.write(tmp_path / "report")
     stored, per_example = results.load_results(tmp_path / "report")
     assert stored["records"] == first.results["records"]
     assert set(per_example) == set(first.per_example)
-    assert first.files["html"] == tmp_path / "report" / "report.html"
+    assert files["html"] == tmp_path / "report" / "report.html"
     shown = [
         (r["target"], r["attack"], r["title"], r["eps_text"], r["goal"], r["access"])
         for r in stored["records"][:3]
@@ -350,18 +351,20 @@ def test_compare_measures_models_in_memory_and_on_disk_once(tmp_path, model, dat
         r for r in stored["records"] if (r["target"], r["attack"]) == ("b", "fgsm")
     )
     assert record["correct"] == expected["correct"]
-    again, said = compared(report_dir=tmp_path / "again")
+    again, said = compared()
     assert said == ["Everything is measured already."]
     assert again.results["records"] == first.results["records"]
     models["a"] = keras.models.clone_model(model)
     models["a"].set_weights([w + 1 for w in model.get_weights()])
     _, said = compared()
     assert said[0] == "3 measurements to take, 2 of them white-box attacks."
+    _, said = compared(store=None)
+    assert said[0] == "6 measurements to take, 4 of them white-box attacks."
 
 
 def test_a_target_is_compared_under_the_name_it_is_given(tmp_path, model, data):
     known = comparison.target_of_model("known", model, data)
-    compared = compare({"a": known}, data, output_dir=tmp_path, say=lambda line: None)
+    compared = survey({"a": known}, data, say=lambda line: None)
     assert list(compared.results["models"]) == ["a"]
     assert compared.results["models"]["a"]["model"] == "known"
     assert [r["target"] for r in compared.results["records"]] == ["a"]
@@ -369,10 +372,10 @@ def test_a_target_is_compared_under_the_name_it_is_given(tmp_path, model, data):
 
 def test_nothing_to_compare(tmp_path, model, data):
     with pytest.raises(ValueError, match="`models` is empty"):
-        compare({}, data, output_dir=tmp_path)
+        survey({}, data)
     training = make_set(model, "fgsm", data, output_dir=tmp_path, split="train")
     with pytest.raises(ValueError, match="`sets` takes sets of shapes's test images"):
-        compare({"a": model}, data, sets=[training], output_dir=tmp_path)
+        survey({"a": model}, data, sets=[training])
 
 
 def test_make_set_crafts_resumes_and_recognises(tmp_path, model, data):
@@ -423,10 +426,10 @@ def test_a_set_of_a_model_is_its_white_box_attack(tmp_path, model, data):
     adv = make_set(
         model, "fgsm", data, output_dir=tmp_path, num_examples=10, batch_size=8
     )
-    compared = compare(
+    compared = survey(
         {"a": model},
         data,
-        ["fgsm"],
+        CHOSEN,
         [adv],
         output_dir=tmp_path,
         num_examples=10,

@@ -1,0 +1,114 @@
+"""Takes the measurements of a survey that are not in its store yet.
+
+taken = Taking(data, 128, store, progress, print).all_of(measurements)
+record, arrays = taken[0]
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+
+import keras
+
+from tf_advdefense.attacks.core.craft import estimate
+from tf_advdefense.attacks.core.craft import time_passes
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.looks import Looks
+from tf_advdefense.evaluation.measurements import Measurement
+from tf_advdefense.evaluation.progress import Progress
+from tf_advdefense.reporting import formats
+
+Say = Callable[[str], None]
+Taken = tuple[records.Record, records.PerExample]
+
+
+@dataclasses.dataclass(frozen=True)
+class Taking:
+    """Takes measurements that are not in the store, and keeps them there.
+
+    Attributes:
+      data, batch_size: what they are taken on, and how.
+      store: a directory; None keeps nothing.
+      progress: as `progress.progress`; None shows nothing.
+      say: called with a line about what is to be done and what it costs.
+    """
+
+    data: Dataset
+    batch_size: int
+    store: records.Path | None
+    progress: Callable[[str, int | None], Progress] | None
+    say: Say
+
+    def all_of(self, measurements: Sequence[Measurement]) -> list[Taken]:
+        """All of them, in their order: as they are stored, else taken and stored."""
+        taken = {m.key: found for m in measurements if (found := self._stored(m.key))}
+        todo = [m for m in measurements if m.key not in taken]
+        targets = {m.target.name: m.target for m in todo}
+        models = {name: target.load() for name, target in targets.items()}
+        _announce(todo, models, self.data, self.batch_size, self.say)
+        looks = Looks()
+        for each in todo:
+            model, shown = models[each.target.name], self._shown(each, taken)
+            found = each.take(model, self.data, self.batch_size, shown, looks)
+            taken[each.key] = found
+            if self.store is not None:
+                records.store(self.store, *found)
+        return [taken[m.key] for m in measurements]
+
+    def _shown(self, each: Measurement, taken: Mapping[str, Taken]) -> Progress | None:
+        """What is told how far an attack is; of the target's clean images it knows."""
+        if self.progress is None or each.attack is None:
+            return None
+        clean = [
+            arrays[f"{record['key']}/ok"]
+            for record, arrays in taken.values()
+            if record["target"] == each.target.name and record["attack"] == "clean"
+        ]
+        right = int(clean[0][: each.num_examples].sum()) if clean else None
+        return self.progress(each.title, right)
+
+    def _stored(self, key: str) -> Taken | None:
+        return None if self.store is None else records.stored(self.store, key)
+
+
+def _announce(
+    todo: Sequence[Measurement],
+    models: Mapping[str, keras.Model],
+    data: Dataset,
+    batch_size: int,
+    say: Say,
+) -> None:
+    """Says what the white-box attacks cost at most, from one timed batch per model."""
+    if not todo:
+        say("Everything is measured already.")
+        return
+    attacked = [
+        (m.target.name, m.attack, m.num_examples) for m in todo if m.attack is not None
+    ]
+    say(f"{len(todo)} measurements to take, {len(attacked)} of them white-box attacks.")
+    total = 0.0
+    for name in dict.fromkeys(name for name, *_ in attacked):
+        own = [(attack, count) for target, attack, count in attacked if target == name]
+        gradient = any(attack.needs_gradient for attack, _ in own)
+        seconds = time_passes(
+            models[name], data.test.images, batch_size=batch_size, gradient=gradient
+        )
+        most = sum(
+            estimate(
+                attack,
+                count,
+                seconds,
+                image_shape=data.image_shape,
+                num_classes=data.num_classes,
+                batch_size=batch_size,
+            )
+            for attack, count in own
+        )
+        total += most
+        say(
+            f"  {name}: at most {formats.seconds(most)}, by {seconds[1]:.2f} s for "
+            "the input gradient of a batch."
+        )
+    say(f"The attacks take at most {formats.seconds(total)}; what is finished is kept.")
