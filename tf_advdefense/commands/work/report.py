@@ -13,6 +13,7 @@ from tf_advdefense import reporting
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
+from tf_advdefense.artifacts.runs import Run
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
@@ -33,10 +34,11 @@ _DEFAULT = ["fgsm", "cw", "sparse_l1"]
 def report(flags: FlagValues, command: str) -> None:
     """Measures, and writes the report to --report_dir."""
     distribution.set_up()
-    data = dataset_of(flags)
+    trained = _named_runs(flags)
+    data = dataset_of(flags, trained)
     threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
     found = survey(
-        _models(flags, data),
+        _models(flags, trained, data),
         data,
         _attacks(flags, threats, data),
         _sets(flags, data),
@@ -76,9 +78,16 @@ def _attacks(
     )
 
 
-def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
+def _models(flags: FlagValues, trained: list[Run], data: Dataset) -> dict[str, Any]:
     """Name to what is compared: the runs, and the models from elsewhere."""
-    models: dict[str, Any] = {run.name: run for run in _runs(flags, data)}
+    if flags.runs is None:  # those of the data set, of all there are
+        same = data.fingerprint
+        trained = [
+            run
+            for run in trained
+            if run.config["request"]["dataset_fingerprint"] == same
+        ]
+    models: dict[str, Any] = {run.name: run for run in trained}
     for path in flags.model_path:
         name = model_name(path)
         if name in models:
@@ -102,15 +111,12 @@ def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
     return models
 
 
-def _runs(flags: FlagValues, data: Dataset) -> list[runs.Run]:
-    """Those of --runs, or all of the data set."""
+def _named_runs(flags: FlagValues) -> list[Run]:
+    """Those of --runs, or all there are."""
     names = runs.list_runs(flags.output_dir)
     if flags.runs is not None:
-        wanted = [name for each in flags.runs for name in _matching(each, names)]
-        return [runs.load_run(flags.output_dir, name) for name in dict.fromkeys(wanted)]
-    found = [runs.load_run(flags.output_dir, name) for name in names]
-    same = data.fingerprint
-    return [r for r in found if r.config["request"]["dataset_fingerprint"] == same]
+        names = [name for each in flags.runs for name in _matching(each, names)]
+    return [runs.load_run(flags.output_dir, name) for name in dict.fromkeys(names)]
 
 
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
