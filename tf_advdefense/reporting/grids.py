@@ -1,21 +1,56 @@
 """Image grids: clean, adversarial and magnified difference (the paper's Figures 1-3).
 
-    image_grid(example)    # PNG bytes; one row for each image
+    figures(examples)      # [Figure, ...]
+    image_grid(example)    # the SVG of one; a row for each image
 
 The difference is signed: mid-grey means unchanged. One factor holds for all rows of a
 grid, and the column's title says it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 import numpy as np
 
-from tf_advdefense.reporting import figures
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import ink
+from tf_advdefense.reporting.document import Figure
+from tf_advdefense.reporting.document import slug
+from tf_advdefense.reporting.formats import code
 
-_RIGHT, _WRONG = "#0072B2", "#D55E00"
-_INCHES = 1.45
+_SIDE, _GAP = 1.6, 0.08  # Inches, of an image and between two.
+_TITLE, _HEADING = 0.24, 0.26
+_COLUMNS = 3
+
+
+def figures(examples: Sequence[dict[str, Any]]) -> list[Figure]:
+    """A figure for each attack that has examples."""
+    return [_figure(example) for example in examples if len(example["clean"])]
+
+
+def _figure(example):
+    title = formats.attack(example)
+    if example.get("eps_text"):
+        title += f" (ε = {example['eps_text']})"
+    return Figure(
+        f"examples-{slug(example['attack'])}",
+        f"{title}, crafted on {code(example['source'])}. Above each image the class "
+        "that was predicted, in colour and with a cross where it is wrong.",
+        f"Images attacked by {title}: {_told(example)}.",
+        image_grid(example),
+    )
+
+
+def _told(example):
+    """Which class became which, of every row."""
+    return formats.listing(
+        [
+            f"{_name(example, int(before))} is taken for {_name(example, int(after))}"
+            for before, after in zip(example["clean_prediction"], example["prediction"])
+        ]
+    )
 
 
 def magnification(difference: np.ndarray) -> int:
@@ -36,24 +71,36 @@ def image_grid(example: dict[str, Any]) -> bytes:
         "clean_prediction", "prediction": int [n], "class_names" (optional)}.
 
     Returns:
-      The PNG file's bytes.
+      The SVG file's bytes.
     """
     clean = np.asarray(example["clean"], np.float32)
     difference = np.asarray(example["adversarial"], np.float32) - clean
     factor = magnification(difference)
     shown = clean, clean + difference, 0.5 + factor * difference
-    with matplotlib.rc_context({**figures.STYLE, "axes.grid": False}):
-        figure = Figure(
-            figsize=(3 * _INCHES, (_INCHES + 0.26) * len(clean) + 0.3),
-            layout="constrained",
-        )
-        grid = figure.subplots(len(clean), 3, squeeze=False)
+    with ink.drawing():
+        figure, grid = _grid(len(clean), clean.shape[1] / clean.shape[2])
         for row, axes in enumerate(grid):
             for column, images in zip(axes, shown):
                 _draw(column, images[row])
             _titles(axes, example, row, float(np.abs(difference[row]).max()))
         _heading(grid[0], factor)
-        return figures.png(figure)
+        return ink.svg(figure)
+
+
+def _grid(rows: int, aspect: float) -> tuple[Canvas, list[list[Axes]]]:
+    """Axes at fixed places: each row an image's height and a title."""
+    side = _SIDE * aspect
+    width = _COLUMNS * (_SIDE + _GAP) - _GAP
+    height = _HEADING + rows * (side + _TITLE + _GAP)
+    figure = Canvas(figsize=(width, height))
+
+    def axes(row, column):
+        left = column * (_SIDE + _GAP)
+        bottom = height - _HEADING - (row + 1) * (side + _TITLE + _GAP) + _GAP
+        box = left / width, bottom / height, _SIDE / width, side / height
+        return figure.add_axes(box)
+
+    return figure, [[axes(r, c) for c in range(_COLUMNS)] for r in range(rows)]
 
 
 def _draw(axes, image):
@@ -64,7 +111,8 @@ def _draw(axes, image):
         cmap="gray" if grey else None,
         vmin=0,
         vmax=1,
-        interpolation="nearest",
+        interpolation="none",
+        aspect="auto",
     )
     axes.set_axis_off()
 
@@ -73,15 +121,17 @@ def _titles(axes, example, row, largest):
     label = int(example["label"][row])
     for column, which in zip(axes, ("clean_prediction", "prediction")):
         predicted = int(example[which][row])
-        column.set_title(
-            _name(example, predicted),
-            fontsize=8.5,
-            loc="center",
-            color=_RIGHT if predicted == label else _WRONG,
+        wrong = predicted != label
+        _above(
+            column,
+            f"{'✗ ' * wrong}{_name(example, predicted)}",
+            ink.WARN if wrong else ink.INK,
         )
-    axes[2].set_title(
-        f"max {largest:.3g}", fontsize=8.5, loc="center", fontweight="normal"
-    )
+    _above(axes[2], f"at most {largest:.3g}", ink.SOFT)
+
+
+def _above(axes, text, colour):
+    axes.set_title(text, fontsize=9, loc="left", color=colour, pad=4)
 
 
 def _name(example, index):
@@ -93,10 +143,11 @@ def _heading(axes, factor):
     for column, text in zip(axes, ("clean", "adversarial", f"difference × {factor}")):
         column.annotate(
             text,
-            (0.5, 1),
+            (0, 1),
             (0, 19),
             xycoords="axes fraction",
-            ha="center",
             textcoords="offset points",
             fontsize=9,
+            fontweight="bold",
+            color=ink.SOFT,
         )
