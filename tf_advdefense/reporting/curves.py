@@ -136,7 +136,8 @@ def _line(model, clean_ok, reach, places, place, steps, banded):
     shares = 100 * np.array(right) / len(clean_ok)
     band = None
     if banded:
-        ends = 100 * np.array([wilson(count, len(clean_ok)) for count in right])
+        ends = {count: wilson(count, len(clean_ok)) for count in set(right)}
+        ends = 100 * np.array([ends[count] for count in right])
         band = ends[:, 0], ends[:, 1]
     return Line(model, places, shares, place, steps, band)
 

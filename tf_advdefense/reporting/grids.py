@@ -77,33 +77,34 @@ def image_grid(example: dict[str, Any]) -> bytes:
     difference = np.asarray(example["adversarial"], np.float32) - clean
     factor = magnification(difference)
     shown = clean, clean + difference, 0.5 + factor * difference
+    side = _SIDE * clean.shape[1] / clean.shape[2]
     with ink.drawing():
-        figure, grid = _grid(len(clean), clean.shape[1] / clean.shape[2])
-        for row, axes in enumerate(grid):
-            for column, images in zip(axes, shown):
-                _draw(column, images[row])
-            _titles(axes, example, row, float(np.abs(difference[row]).max()))
-        _heading(grid[0], factor)
-        return ink.svg(figure)
+        axes = _canvas(len(clean), side)
+        for column, (images, title) in enumerate(
+            zip(shown, ("clean", "adversarial", f"difference × {factor}"))
+        ):
+            left = column * (_SIDE + _GAP)
+            _write(axes, left, 0.15 - _HEADING, title, ink.SOFT, "bold")
+            for row, image in enumerate(images):
+                top = row * (side + _TITLE + _GAP) + _TITLE
+                _draw(axes, image, (left, left + _SIDE, top + side, top))
+                text, colour = _title(example, row, column, difference[row])
+                _write(axes, left, top - 0.07, text, colour)
+        return ink.svg(axes.figure)
 
 
-def _grid(rows: int, aspect: float) -> tuple[Canvas, list[list[Axes]]]:
-    """Axes at fixed places: each row an image's height and a title."""
-    side = _SIDE * aspect
+def _canvas(rows: int, side: float) -> Axes:
+    """One pair of axes over all, in inches, downwards from below the headings."""
     width = _COLUMNS * (_SIDE + _GAP) - _GAP
-    height = _HEADING + rows * (side + _TITLE + _GAP)
-    figure = Canvas(figsize=(width, height))
-
-    def axes(row, column):
-        left = column * (_SIDE + _GAP)
-        bottom = height - _HEADING - (row + 1) * (side + _TITLE + _GAP) + _GAP
-        box = left / width, bottom / height, _SIDE / width, side / height
-        return figure.add_axes(box)
-
-    return figure, [[axes(r, c) for c in range(_COLUMNS)] for r in range(rows)]
+    height = rows * (side + _TITLE + _GAP) - _GAP
+    figure = Canvas(figsize=(width, height + _HEADING))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, -_HEADING))
+    axes.set_axis_off()
+    axes.autoscale(False)
+    return axes
 
 
-def _draw(axes, image):
+def _draw(axes, image, extent):
     image = np.clip(image, 0, 1)
     grey = image.shape[-1] == 1
     axes.imshow(
@@ -113,41 +114,25 @@ def _draw(axes, image):
         vmax=1,
         interpolation="none",
         aspect="auto",
+        extent=extent,
     )
-    axes.set_axis_off()
 
 
-def _titles(axes, example, row, largest):
-    label = int(example["label"][row])
-    for column, which in zip(axes, ("clean_prediction", "prediction")):
-        predicted = int(example[which][row])
-        wrong = predicted != label
-        _above(
-            column,
-            f"{'✗ ' * wrong}{_name(example, predicted)}",
-            ink.WARN if wrong else ink.INK,
-        )
-    _above(axes[2], f"at most {largest:.3g}", ink.SOFT)
+def _title(example, row, column, difference):
+    """What stands above an image, and its colour."""
+    if column == 2:
+        return f"at most {np.abs(difference).max():.3g}", ink.SOFT
+    predicted = int(example["prediction" if column else "clean_prediction"][row])
+    name = _name(example, predicted)
+    if predicted == int(example["label"][row]):
+        return name, ink.INK
+    return f"✗ {name}", ink.WARN
 
 
-def _above(axes, text, colour):
-    axes.set_title(text, fontsize=9, loc="left", color=colour, pad=4)
+def _write(axes, left, bottom, text, colour, weight="normal"):
+    axes.text(left, bottom, text, color=colour, fontsize=9, fontweight=weight)
 
 
 def _name(example, index):
     names = example.get("class_names")
     return str(names[index]) if names is not None and index < len(names) else str(index)
-
-
-def _heading(axes, factor):
-    for column, text in zip(axes, ("clean", "adversarial", f"difference × {factor}")):
-        column.annotate(
-            text,
-            (0, 1),
-            (0, 19),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize=9,
-            fontweight="bold",
-            color=ink.SOFT,
-        )

@@ -35,7 +35,9 @@ def models_table(results: Results) -> Table | None:
     names = protocols.ordered_models(results, results["models"])
     rows = [_model_row(results, name) for name in names]
     note = "Accuracy is on clean images, of the whole split."
-    return Table("Models", header, rows, "wide listing", note) if rows else None
+    return (
+        Table("What was measured", header, rows, "wide listing", note) if rows else None
+    )
 
 
 def _model_row(results, name):

@@ -111,23 +111,29 @@ def _length(protocol, condition, norm):
 
 
 def _note(board, attacked):
-    at = f" at {formats.ball(board.threats[0])} where no radius stands" * bool(
-        board.threats
-    )
-    sources = any(p.source for p, _ in attacked)
-    away = "; under a name after “from” the examples are that model's" * sources
-    free = any(c.goal == protocols.MINIMAL_NORM and not p.source for p, c in attacked)
-    length = " A minimal-norm attack has no bound: its column is the distance." * free
-    counts: dict[str, list[str]] = {}
-    for protocol, condition in attacked:
-        images = formats.spread([r["num_examples"] for r in protocol.column(condition)])
-        counts.setdefault(images, []).append(condition.label)
-    told = [
-        f"{images} under {formats.listing(list(dict.fromkeys(labels)))}"
-        for images, labels in counts.items()
+    """What the headings leave out, and how many images the columns are of."""
+    said = ["Accuracy in %. Each model attacked itself, its defence included."]
+    if board.threats:
+        said[0] = f"Accuracy in %, at {formats.ball(board.threats[0])} where no radius "
+        said[0] += "stands. Each model attacked itself, its defence included."
+    if any(p.source for p, _ in attacked):
+        said.append("Under “from” the examples were crafted on the model named.")
+    if any(c.goal == protocols.MINIMAL_NORM and not p.source for p, c in attacked):
+        said.append("A minimal-norm attack has no bound: its column is the distance.")
+    said += [_numbers(board, attacked), "The tables of every condition have intervals."]
+    return " ".join(said)
+
+
+def _numbers(board, attacked):
+    """Labels by how many images they are of."""
+    clean = [row.clean["num_examples"] for row in board.rows if row.clean]
+    columns = [("Clean", clean)] * bool(clean)
+    columns += [
+        (c.label, [record["num_examples"] for record in p.column(c)])
+        for p, c in attacked
     ]
-    number = next(iter(counts)) if len(counts) == 1 else "; ".join(told)
-    return (
-        f"Accuracy in %{at}. Each model attacked itself, its defence included{away}."
-        f"{length} Images: {number}. Intervals stand under Every condition."
-    )
+    labels: dict[str, dict[str, None]] = {}
+    for label, counts in columns:
+        labels.setdefault(formats.spread(counts), {})[label] = None
+    told = [f"{n} of {formats.listing(list(of))}" for n, of in labels.items()]
+    return f"Images: {next(iter(labels)) if len(labels) == 1 else '; '.join(told)}."
