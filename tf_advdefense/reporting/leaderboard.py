@@ -43,13 +43,23 @@ def _note(board):
     if not board.threats:
         images = [row.clean["num_examples"] for row in board.rows if row.clean]
         return "Clean accuracy in %, with its 95 % interval. " + formats.numbers(images)
-    images = [worst.num_examples for row in board.rows for worst in row.worst if worst]
     return (
         "Worst case: the share, in %, of images that are right when clean and under "
-        "every attack tried, with its 95 % interval. "
-        + formats.numbers(images)
-        + _clean_images(board)
+        f"every attack tried, with its 95 % interval. {_attacked_images(board)}"
+        f"{_clean_images(board)}"
     )
+
+
+def _attacked_images(board):
+    """How many images the worst cases are of, under each threat model."""
+    told: dict[str, list[str]] = {}
+    for i, threat in enumerate(board.threats):
+        images = [row.worst[i].num_examples for row in board.rows if row.worst[i]]
+        told.setdefault(formats.spread(images), []).append(formats.ball(threat))
+    if len(told) == 1:
+        return f"n = {next(iter(told))} images."
+    parts = [f"{images} at {formats.listing(balls)}" for images, balls in told.items()]
+    return f"n = {formats.listing(parts)}."
 
 
 def _clean_images(board):

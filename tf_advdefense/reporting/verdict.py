@@ -171,6 +171,7 @@ def _furthest(results, board):
         "correctly; the distance is the median over those, in units of images in "
         "[0, 1]."
     ]
+    support.append(_unknown(results))
     baseline = protocols.baseline_of(results, best.model)
     other = board.of(baseline) if baseline else None
     if other and other.distance is not None:
@@ -181,23 +182,27 @@ def _furthest(results, board):
         before = f"To fool {code(best.model)} {attack} needs a distance of {norm} "
     else:
         before = f"{code(best.model)} is hardest to fool: {attack} needs {norm} "
-    return Verdict(before, distance, ".", tuple(support))
+    return Verdict(before, distance, ".", tuple(filter(None, support)))
+
+
+def _unknown(results):
+    """Where balls were attacked, and yet no worst case is known."""
+    if not any(r["goal"] == protocols.FIXED_EPS for r in results["records"]):
+        return ""
+    return "Attacks were scored, but not image by image, so there is no worst case."
 
 
 def _clean(results, board):
     best = max(board.rows, key=lambda row: row.clean_accuracy or 0)
     attacked = any(not protocols.is_clean(r) for r in results["records"])
-    reason = (
-        "Attacks were scored, but not image by image, so there is no worst case."
-        if attacked
-        else "No attack was run."
-    )
+    reason = _unknown(results) if attacked else "No attack was run."
     if best.clean is None:
         return Verdict("What was measured has no worst case.", support=(reason,))
     number = f"{formats.percent(best.clean['accuracy'])} %"
     images = formats.count(best.clean["num_examples"])
     most = "" if len(board.rows) == 1 else ", the most of all models"
-    support = f"95 % interval {formats.interval(best.clean['interval'])} %.", reason
+    interval = f"95 % interval {formats.interval(best.clean['interval'])} %."
+    support = tuple(filter(None, (interval, reason)))
     return Verdict(
         f"{code(best.model)} classifies ",
         number,
