@@ -88,6 +88,14 @@ def test_the_verdict_on_several_models():
     assert "The undefended `resnet50` keeps 10.0 % of images" in support
 
 
+def test_the_verdict_warns_where_the_best_met_weaker_attackers():
+    right = {"resnet50": 20, "resnet50-ensemble": 120}
+    _, support = verdict_of(*one_attack(right))
+    # Only the source itself was attacked white-box at this radius.
+    assert "`resnet50-ensemble` met no white-box attack, only transfer." in support
+    assert "Beware" not in verdict_of(*one_attack({"resnet50": 60}))[1]
+
+
 def test_the_verdict_names_all_who_are_equally_good():
     said, _ = verdict_of(*one_attack({"resnet50": 50, "resnet50-b": 50}))
     assert said.startswith("`resnet50` and `resnet50-b` hold out best: under FGSM each")

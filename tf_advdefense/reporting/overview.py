@@ -129,7 +129,10 @@ def _numbers(board, attacked):
     clean = [row.clean["num_examples"] for row in board.rows if row.clean]
     columns = [("Clean", clean)] * bool(clean)
     columns += [
-        (c.label, [record["num_examples"] for record in p.column(c)])
+        (
+            c.label + " in transfer" * bool(p.source),
+            [record["num_examples"] for record in p.column(c)],
+        )
         for p, c in attacked
     ]
     labels: dict[str, dict[str, None]] = {}

@@ -10,6 +10,8 @@ needed, and without any attack of clean accuracy.
 from dataclasses import dataclass
 
 from tf_advdefense.evaluation.records import Results
+from tf_advdefense.evaluation.threat_models import KNOWLEDGE
+from tf_advdefense.evaluation.threat_models import knowledge_of
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting.formats import code
@@ -63,7 +65,16 @@ def _one_robust(results, board):
         f"{_attacks(results, worst)} at {formats.ball(threat)} it keeps ",
         f"{formats.percent(worst.accuracy)} %",
         f" ({formats.interval(worst.interval)}).",
-        tuple(filter(None, [_other_balls(board, row), _whole_split(row)])),
+        tuple(
+            filter(
+                None,
+                (
+                    _attacked_less(results, board),
+                    _other_balls(board, row),
+                    _whole_split(row),
+                ),
+            )
+        ),
     )
 
 
@@ -84,6 +95,7 @@ def _best_robust(results, board):
     holds, it = ("holds", "it") if len(alike) == 1 else ("hold", "each")
     support = [
         f"95 % interval {formats.interval(worst.interval)} %.",
+        _attacked_less(results, board),
         _whole_split(best),
         _not_told_apart(board),
         _beside(results, board),
@@ -121,6 +133,23 @@ def _attacks(results, worst):
     if 0 < len(labels) <= _NAMED:
         return formats.listing(list(labels))
     return "every attack tried"
+
+
+def _attacked_less(results, board):
+    """Says so if no attacker at this radius knew as much as the threat model grants."""
+    best, threat = board.rows[0], board.threats[0]
+    known = {
+        knowledge_of(record)
+        for record in results["records"]
+        if record["key"] in best.headline.keys
+    }
+    if threat.knowledge in known or not known:
+        return ""
+    most = max(known, key=KNOWLEDGE.index)
+    return (
+        f"Beware: at this radius {code(best.model)} met no {threat.knowledge} attack, "
+        f"only {most}."
+    )
 
 
 def _whole_split(row):
