@@ -55,8 +55,8 @@ def report(flags: FlagValues, command: str) -> None:
         say=functools.partial(print, flush=True),
     )
     directory = flags.report_dir or pathlib.Path(flags.output_dir, "report")
-    files = found.write(directory, **({"latex": True} if flags.latex else {}))
-    tables = reporting.render_tables(found.results)
+    files = found.write(directory, latex=flags.latex)
+    tables = reporting.render_tables(found.results, found.per_example)
     print(f"\n{tables}\n\nReport: {files['html']}")
 
 
