@@ -66,13 +66,16 @@ def budget(protocol: protocols.Protocol, condition: protocols.Condition) -> str:
 
 def model_cell(results: Results, name: str) -> Cell:
     """A row's heading: the model, its role if it is no target, its defence."""
-    model = results["models"].get(name, {})
+    model = results["models"].get(name)
+    return Cell(formats.code(name), _nature(model) if model else "")
+
+
+def _nature(model):
+    if model.get("adapted") is not None:  # Of its training nothing is known.
+        return "from elsewhere"
     role = model.get("role", "target")
     what = [] if role == "target" else [role]
-    return Cell(
-        formats.code(name),
-        ", ".join([*what, formats.defense(model.get("defense"))]) if model else "",
-    )
+    return ", ".join([*what, formats.defense(model.get("defense"))])
 
 
 def heat_cell(
