@@ -18,6 +18,7 @@ from tf_advdefense.reporting import leaderboard
 from tf_advdefense.reporting import listings
 from tf_advdefense.reporting import overview
 from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import seeds
 from tf_advdefense.reporting import summary
 from tf_advdefense.reporting import tables
 from tf_advdefense.reporting import transfer
@@ -86,7 +87,13 @@ def _sections(results, per_example, examples, board):
     white_box = next((p for p in found if p.source is None), None)
     radius = overview.radius_of(board)
     return [
-        Section("Who holds out", [leaderboard.leaderboard(results, board)]),
+        Section(
+            "Who holds out",
+            [
+                leaderboard.leaderboard(results, board),
+                seeds.seeds_table(results, board),
+            ],
+        ),
         Section(
             "Against what",
             [

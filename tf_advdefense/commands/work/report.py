@@ -43,6 +43,7 @@ def report(flags: FlagValues, command: str) -> None:
         _attacks(flags, threats, data),
         _sets(flags, data),
         threats=threats,
+        groups=_groups(flags),
         store=records.store_of(flags.output_dir),
         output_dir=flags.output_dir,
         num_examples=flags.num_examples,
@@ -117,6 +118,13 @@ def _named_runs(flags: FlagValues) -> list[Run]:
     if flags.runs is not None:
         names = [name for each in flags.runs for name in _matching(each, names)]
     return [runs.load_run(flags.output_dir, name) for name in dict.fromkeys(names)]
+
+
+def _groups(flags: FlagValues) -> dict[str, list[str]]:
+    """Each pattern of --runs and the several runs that it stands for."""
+    names = runs.list_runs(flags.output_dir)
+    found = {each: _matching(each, names) for each in flags.runs or ()}
+    return {each: members for each, members in found.items() if len(members) > 1}
 
 
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
