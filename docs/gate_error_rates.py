@@ -97,7 +97,7 @@ class Trials:
 
 
 def with_noise(model, scale, seed):
-    """A copy whose last layer's kernel has Gaussian noise, in its standard deviations."""
+    """A copy with Gaussian noise in its last kernel, in standard deviations of that."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     kernel = next(layer for layer in reversed(copy.layers) if layer.weights).weights[0]
