@@ -20,6 +20,7 @@ TensorFlow is loaded when one of these names is first used:
     evaluate                 how robust is a model? attacks it, prints a verdict
     compare                  the same of several models, with paired tests
     benchmark                the same in RobustBench's terms
+    gate                     as robust as a baseline? for tests, with its error rates
 
 and these rooms hold what they rest on:
 
@@ -62,6 +63,7 @@ _PUBLIC = {
     "evaluate": "evaluation.evaluate",
     "compare": "evaluation.evaluate",
     "benchmark": "evaluation.evaluate",
+    "gate": "evaluation.repetition",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

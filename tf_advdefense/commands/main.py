@@ -3,6 +3,7 @@
     advdefense train       train a classifier, defended or not
     advdefense make_adv    craft adversarial examples and keep them
     advdefense report      compare trained models, clean and under attack
+    advdefense gate        fail a build when a model is less robust than another
     advdefense export      a trained model as a SavedModel
     advdefense bench       time the hot paths
     advdefense list        attacks, defences, models, transformations, data sets
@@ -18,7 +19,7 @@ from tf_advdefense.commands.run import CommandLine
 from tf_advdefense.commands.run import run as run_command
 from tf_advdefense.registry import nearest
 
-COMMANDS = ("train", "make_adv", "report", "export", "bench", "list")
+COMMANDS = ("train", "make_adv", "report", "gate", "export", "bench", "list")
 INSTALLED = "advdefense "
 
 

@@ -4,11 +4,13 @@
     bin/report --runs=resnet50,resnet50-ensemble --attacks=pgd --eps=8/255
     bin/report --model_path=mine.keras --runs=   # a model from elsewhere, alone
     bin/report --threat=Linf:8/255,L2:0.5,L1:12  # AutoAttack in three balls
+    bin/report --compare=old/results.json,new/results.json       # what changed
 
 Scores every model on every adversarial set (transfer) and attacks each one itself
 (white-box). Writes outputs/report: report.html, report.md, results.json,
 per_example.npz, results.csv and figures/. Every measurement is kept in
-outputs/measurements, too, and not taken again by any later report.
+outputs/measurements, too, and not taken again by any later report. --compare measures
+nothing: it pairs two result files by image and writes comparison.md and .json.
 """
 
 from absl.flags import FlagValues
@@ -38,12 +40,23 @@ def define(values: FlagValues) -> None:
     kinds.define_data(values)
     output = kinds.define_output(values)
     output.text("report_dir", None, "Default: OUTPUT_DIR/report.")
+    output.value(
+        "compare",
+        None,
+        "Two result files, OLD,NEW: what changed, image by image. Measures nothing.",
+        parse=kinds.words,
+    )
     output.text("note", None, "About the data, to stand beside every number.")
     output.switch("latex", False, "Write report.tex, its main tables, too.")
 
 
 def main(flags: FlagValues, command: str) -> None:
-    """Takes what measurements are missing and writes the report."""
+    """Takes what measurements are missing and writes the report, or compares two."""
+    if flags.compare is not None:
+        from tf_advdefense.commands.work.comparison import compare
+
+        compare(flags)
+        return
     with quietly():
         from tf_advdefense.commands.work.report import report
     report(flags, command)

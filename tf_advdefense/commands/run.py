@@ -43,12 +43,14 @@ def run(command: ModuleType, line: CommandLine) -> int:
     """Runs a command of this package.
 
     Args:
-      command: a module with a manual, `define(flags)` and `main(flags, command)`.
+      command: a module with a manual, `define(flags)` and `main(flags, command)`, which
+        may return an exit code.
       line: what was typed.
 
     Returns:
-      The exit code: 0, 2 for wrong input, which one line on standard error explains,
-      or 130 for Ctrl-C, after which a line says how to continue.
+      The exit code: 0, 1 of a gate that fails, 2 for wrong input, which one line on
+      standard error explains, or 130 for Ctrl-C, after which a line says how to
+      continue.
 
     Raises:
       Exception: of wrong input, with --verbosity=1; or one that is no user's fault.
@@ -61,7 +63,7 @@ def run(command: ModuleType, line: CommandLine) -> int:
         return 0
     try:
         _parse(values, line)
-        command.main(values, str(line))
+        code = command.main(values, str(line)) or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
         _say(f"Interrupted. Continue with: {line.continued('resume' in values)}")
@@ -74,7 +76,7 @@ def run(command: ModuleType, line: CommandLine) -> int:
             raise
         _say(f"{line.name}: {in_flags(str(error), values, line.prefix)}")
         return _WRONG
-    return 0
+    return code
 
 
 def _define_messages(values: FlagValues) -> None:

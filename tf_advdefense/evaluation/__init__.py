@@ -3,6 +3,9 @@
 `evaluate`      how robust a model is, in one call; `compare` of several
 `outcome`       what that call returns
 `survey`        several models under several attacks, measured and kept
+`gate`          the decision whether a model is as robust as another, `error_rates`
+                how often it is wrong, `baselines` the other; without TensorFlow
+`repetition`    takes a gate's measurements
 `taking`        what of it is missing, measured
 `crafted_sets`  adversarial sets, crafted and kept
 `suites`        which attacks answer a threat model

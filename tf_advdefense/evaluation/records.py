@@ -141,6 +141,8 @@ class Results(TypedDict, total=False):
     groups: dict[str, list[str]]
     # Fields of `ThreatModel`: what was asked for, the headline first; since format 5.
     threat_models: list[dict[str, Any]]
+    # "seed" and "batch_size" of white-box attacks; absent from former results.
+    settings: dict[str, int]
 
 
 MODEL = tuple(Model.__annotations__)

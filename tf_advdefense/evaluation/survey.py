@@ -143,6 +143,7 @@ def survey(
     results["commands"] += [command] if command else []
     results["groups"] = {name: list(each) for name, each in (groups or {}).items()}
     results["threat_models"] = [threat.as_json() for threat in threats]
+    results["settings"] = {"seed": seed, "batch_size": batch_size}
     results["flags"] = red_flags(results, per_example, data)
     return Survey(results, per_example, data, sets)
 
