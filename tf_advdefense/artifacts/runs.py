@@ -27,7 +27,7 @@ from tf_advdefense.models.outputs import one_output
 
 _PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow_datasets", "numpy")
 KERAS_FILES = (".keras", ".h5", ".hdf5")
-_KINDS = ".keras, .h5 or .tflite file or a SavedModel directory"
+_KINDS = ".keras, .h5 or .tflite file or a SavedModel, a directory with saved_model.pb"
 _OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that directory."
 
 
