@@ -22,6 +22,8 @@ from tf_advdefense.reporting import formats
         (formats.points, -0.0001, "0.0"),
         (formats.p_value, 0.0004, "p < 0.001"),
         (formats.p_value, 0.0215, "p = 0.021"),
+        (formats.mean_count, 143.21875, "143.2"),
+        (formats.mean_count, 1020.0, "1,020"),
         (formats.count, 23608202, "23,608,202"),
         (formats.distance, 0.20831, "0.208"),
         (formats.distance, 3072.0, "3072"),

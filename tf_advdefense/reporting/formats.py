@@ -99,6 +99,12 @@ def count(number: int) -> str:
 
 
 @_or_dash
+def mean_count(number: float) -> str:
+    """A mean of counts: 143.2, and 20 where it is whole."""
+    return f"{number:,.1f}".removesuffix(".0")
+
+
+@_or_dash
 def distance(length: float) -> str:
     """A norm, in units of images in [0, 1], to three significant digits."""
     return f"{length:.0f}" if abs(length) >= 1000 else f"{length:#.3g}".rstrip(".")

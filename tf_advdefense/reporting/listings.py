@@ -98,7 +98,7 @@ def _record_row(record, norms):
 
 def _passes(record):
     """Forward and backward passes per image."""
-    counts = (formats.count(record.get(key)) for key in ("forwards", "backwards"))
+    counts = (formats.mean_count(record.get(k)) for k in ("forwards", "backwards"))
     return " / ".join(counts)
 
 
