@@ -68,6 +68,11 @@ class Signs(TypedDict, total=False):
     rounded: int  # resist when the examples are rounded to grey levels
     raised: int  # rightly classified, and less surely so when attacked
     missed: int  # fool what was attacked in the model's place, but not the model
+    # Of a random model, classified on draws of its own: how many, on what share of them
+    # an image is right clean and attacked, the mean over images, and its 95 % interval.
+    draws: int
+    right_share: float
+    right_interval: list[float]
     fooled_by: dict[str, int]  # of a sequence: by which of its parts
     seen: int  # rightly classified images whose gradients were looked at
     zero_gradients: int  # the gradient of the log odds is exactly zero
@@ -228,15 +233,8 @@ def _in_todays_format(results: dict[str, Any]) -> Results:
         for name, model in results.get("models", {}).items()
     }
     records = [_record_today(record) for record in results.get("records", [])]
-    today: Any = {
-        "threat_models": [],
-        "groups": {},
-        **results,
-        "format": FORMAT,
-        "models": models,
-        "records": records,
-    }
-    return today
+    absent: Any = {"threat_models": [], "groups": {}}
+    return absent | results | {"format": FORMAT, "models": models, "records": records}
 
 
 def _record_today(record: Any) -> Record:

@@ -163,10 +163,11 @@ def on_set(
         "prediction": classify(model, examples["image"], batch_size),
     }
     fields, arrays = _measure_examples(seen)
+    found = signs.over_draws(model, seen, clean_images, batch_size)
     if attacked is not None:
-        fields["signs"] = signs.of_examples(
-            model, attacked, seen, clean_images, batch_size
-        )
+        found |= signs.of_examples(model, attacked, seen, clean_images, batch_size)
+    if found:
+        fields["signs"] = found
     return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
 
 
@@ -206,6 +207,7 @@ def under_attack(
     fields["signs"] = signs.of_examples(
         model, attacked or model, examples, split.images, batch_size, attack
     )
+    fields["signs"] |= signs.over_draws(model, examples, split.images, batch_size)
     passes = {key: float(examples[key].mean()) for key in ("forwards", "backwards")}
     arrays["passes"] = (examples["forwards"] + examples["backwards"]).astype(np.int32)
     return _timed({**fields, **passes}, started), {**arrays, "index": split.index}

@@ -17,14 +17,19 @@ import tensorflow as tf
 from tf_advdefense.attacks.core import losses
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.attacks.core.model_fn import Redrawn
 from tf_advdefense.attacks.core.model_fn import compiled_logits
 from tf_advdefense.attacks.core.model_fn import inference
+from tf_advdefense.attacks.core.model_fn import is_random
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.evaluation.records import Signs
+from tf_advdefense.evaluation.statistics import wilson_of_shares
 from tf_advdefense.images import as_float
 from tf_advdefense.images import as_grey_levels
 from tf_advdefense.images import padded
+
+_DRAWS = 10  # Of a random model, beside those it is scored on.
 
 
 def is_untrained(model: Any) -> bool:
@@ -83,6 +88,31 @@ def of_examples(
         fooled = clean_ok & ~ok
         found["fooled_by"] = _by_part(attack, examples["forwards"][fooled], view, image)
     return found
+
+
+def over_draws(
+    model: Any, examples: Mapping[str, np.ndarray], clean: np.ndarray, batch_size: int
+) -> Signs:
+    """Of a random model how often an image is right, clean and attacked, over draws.
+
+    Each draw classifies both copies. Empty for a model that does not draw.
+    """
+    if not is_random(model):
+        return {}
+    redrawn, shares = Redrawn(model), []
+    for number in range(1, _DRAWS + 1):
+        judge = redrawn.draw(number)
+        both = [
+            right(judge, images, examples["label"], batch_size)
+            for images in (clean, examples["image"])
+        ]
+        shares.append(both[0] & both[1])
+    each = np.mean(shares, axis=0)
+    return {
+        "draws": _DRAWS,
+        "right_share": float(each.mean()),
+        "right_interval": list(wilson_of_shares(each)),
+    }
 
 
 def _by_part(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
+from scipy.stats import norm
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -33,6 +34,22 @@ def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]
         return 0.0, 1.0
     low, high = binomtest(correct, total).proportion_ci(level, method="wilson")
     return float(low), float(high)
+
+
+def wilson_of_shares(shares: Sequence[float]) -> tuple[float, float]:
+    """The same for the mean of shares in [0, 1], one of each image.
+
+    Their variance is at most that of images which are right or wrong as often, so the
+    interval is at least as wide as it must be.
+    """
+    n = len(shares)
+    if n == 0:
+        return 0.0, 1.0
+    mean, z = float(np.mean(shares)), float(norm.ppf(0.975))
+    middle = mean + z**2 / (2 * n)
+    half = z * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

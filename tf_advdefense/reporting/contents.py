@@ -12,6 +12,7 @@ from tf_advdefense.reporting import classes
 from tf_advdefense.reporting import curves
 from tf_advdefense.reporting import definitions
 from tf_advdefense.reporting import distributions
+from tf_advdefense.reporting import draws
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import grids
 from tf_advdefense.reporting import leaderboard
@@ -92,6 +93,7 @@ def _sections(results, per_example, examples, board):
             [
                 leaderboard.leaderboard(results, board),
                 seeds.seeds_table(results, board),
+                draws.draws_table(results),
             ],
         ),
         Section(

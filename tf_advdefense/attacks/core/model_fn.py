@@ -154,6 +154,45 @@ def expectation(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=replace)
 
 
+class Redrawn:
+    """A random model whose draws can be taken anew, as by another seed.
+
+    Args:
+      model: whose random layers have a method `redrawn`, from inputs and the number of
+        a draw to outputs; of other layers each pass is a draw of its own.
+
+    Attributes:
+      model_fn: the function; traced once for all draws.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._number = tf.Variable(0, dtype=tf.int64, trainable=False)
+        number = self._number
+
+        def replace(layer):
+            random = getattr(layer, "random", False) and hasattr(layer, "redrawn")
+            return _Numbered(layer, number) if random else layer
+
+        view = keras.models.clone_model(logits_model(model), clone_function=replace)
+        self.model_fn = ModelFn(_in_inference(view))
+
+    def draw(self, number: int) -> ModelFn:
+        """The function, from now on with the draws of this number."""
+        self._number.assign(number)
+        return self.model_fn
+
+
+class _Numbered(keras.layers.Layer):
+    """A random layer with the draws of a number."""
+
+    def __init__(self, layer, number):
+        super().__init__(name=layer.name, dtype="float32", trainable=False)
+        self.layer, self._drawn = layer, lambda: number
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return self.layer.redrawn(inputs, self._drawn())
+
+
 class _Expectation(keras.layers.Layer):
     """A random layer's mean over draws."""
 

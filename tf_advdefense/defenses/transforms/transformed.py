@@ -62,7 +62,13 @@ class Transformed(keras.layers.Layer):
                 transform.build(input_shape)
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        own = image_keys(images, self.seed)
+        return self._logits(images, image_keys(images, self.seed), training)
+
+    def redrawn(self, images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """The logits at inference as another seed would draw them, by its number."""
+        return self._logits(images, row_keys(number, image_keys(images, self.seed)))
+
+    def _logits(self, images, own, training=False):
         if training or not self.random:
             return self._classify(self._transform(images, own), training)
         if self.draws == 1:
