@@ -12,6 +12,7 @@ from tf_advdefense import distribution
 from tf_advdefense import reporting
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import runs
+from tf_advdefense.artifacts import saved_model
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
@@ -25,6 +26,7 @@ from tf_advdefense.evaluation.survey import survey
 from tf_advdefense.evaluation.targets import model_name
 from tf_advdefense.evaluation.targets import target_of_model
 from tf_advdefense.evaluation.threat_models import ThreatModel
+from tf_advdefense.reporting import model_card
 
 # Without --threat: of each kind one, at a cost that two processors bear.
 _DEFAULT = ["fgsm", "cw", "sparse_l1"]
@@ -35,8 +37,9 @@ def report(flags: FlagValues, command: str) -> None:
     distribution.set_up()
     data = dataset_of(flags)
     threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
+    models = _models(flags, data)
     found = survey(
-        _models(flags, data),
+        models,
         data,
         _attacks(flags, threats, data),
         _sets(flags, data),
@@ -54,8 +57,19 @@ def report(flags: FlagValues, command: str) -> None:
     )
     directory = flags.report_dir or pathlib.Path(flags.output_dir, "report")
     files = found.write(directory, **({"latex": True} if flags.latex else {}))
+    for run in models.values():
+        if isinstance(run, runs.Run):
+            _write_card(run, (found.results, found.per_example))
     tables = reporting.render_tables(found.results)
     print(f"\n{tables}\n\nReport: {files['html']}")
+
+
+def _write_card(run: runs.Run, measured: tuple[Any, Any]) -> None:
+    """What was measured of a run, into its card and that of its export."""
+    card = model_card.rendered(model_card.card(run.config, measured, name=run.name))
+    saved_model.write_card(run.directory, card)
+    if saved_model.exported_of_run(run.directory / "saved_model"):
+        saved_model.write_card(run.directory / "saved_model", card)
 
 
 def _attacks(
