@@ -202,6 +202,14 @@ def make_path(root):
             f"--report_dir={outputs}/saved",
         ],
     )
+    # Without --dataset, which the runs know.
+    results["report_threats"] = binaries.run(
+        "report",
+        f"--output_dir={outputs}",
+        *("--runs=small_cnn-*", "--adv_data=", "--num_examples=32", "--latex"),
+        *("--threat=Linf:0.1,L2:0.5", "--attacks=bim", "--attack_args=nb_iter=2"),
+        f"--report_dir={outputs}/threats",
+    )
     crafting = [*defended, f"--output_dir={root}/crafting"]
     trained = outputs / "runs" / "small_cnn" / "model.keras"
     each(

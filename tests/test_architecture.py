@@ -14,10 +14,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / PACKAGE
 # is that module alone. `commands` may import everything.
 ALLOWED = {
     "": set(),
-    "models": {"registry", "images"},
+    "models": {"registry", "images", "chatter"},
     "datasets": {"registry", "images"},
     "attacks": {"registry", "images", "models"},
-    "artifacts": {"registry", "images", "models.outputs"},
+    "artifacts": {"registry", "images", "models.outputs", "models.tflite"},
     "defenses": {"registry", "images", "attacks", "models"},
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),

@@ -295,14 +295,18 @@ def test_an_unfinished_run_says_how_to_continue(tmp_path):
 def test_no_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="No model at") as error:
         runs.load_model(tmp_path / "x.keras")
-    assert "Give a .keras or .h5 file or a SavedModel directory" in one_line(error)
+    assert "Give a .keras, .h5 or .tflite file or a SavedModel directory" in one_line(
+        error
+    )
 
 
 @pytest.mark.parametrize("name", ["model.pt", "folder/"])
 def test_neither_keras_file_nor_saved_model(tmp_path, name):
     path = tmp_path / name
     path.mkdir() if name.endswith("/") else path.write_bytes(b"x")
-    with pytest.raises(ValueError, match="A model is a .keras or .h5 file or") as error:
+    with pytest.raises(
+        ValueError, match="A model is a .keras, .h5 or .tflite"
+    ) as error:
         runs.load_model(path)
     assert str(path) in one_line(error) and "model.save" in one_line(error)
 

@@ -1,4 +1,4 @@
-"""The registry of attacks: each one is complete, and the README's table has it."""
+"""The registry of attacks: each one is complete, and the table in docs has it."""
 
 import inspect
 import pathlib
@@ -11,9 +11,9 @@ from tf_advdefense.attacks import ATTACKS
 
 pytestmark = pytest.mark.quick
 
-README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "attacks.md"
 NORMS = {np.inf: "Linf", 2: "L2", 1: "L1", 0: "L0", None: "none"}
-IMAGE, CLASSES = (32, 32, 3), 10  # of the README's numbers
+IMAGE, CLASSES = (32, 32, 3), 10  # of the page's numbers
 
 every_attack = pytest.mark.parametrize("name", ATTACKS)
 
@@ -63,7 +63,7 @@ def test_titles_are_each_attacks_own(name):
 
 
 def test_the_readme_lists_every_attack_as_the_registry_has_it():
-    rows = re.findall(r"(?m)^\| `(\w+)` \| (.*) \|$", README.read_text("utf-8"))
+    rows = re.findall(r"(?m)^\| `(\w+)` \| (.*) \|$", PAGE.read_text("utf-8"))
     rows = {name: cells.split(" | ") for name, cells in rows if name in ATTACKS}
     assert list(rows) == list(ATTACKS)
     for name, (norms, goal, access, paper, passes, command) in rows.items():

@@ -310,7 +310,7 @@ EXPORT = [
     (
         "other results",
         ["--run=small_cnn", "--report_dir={models}/report"],
-        ["format 4", "Received: 0", "bin/report"],
+        ["format 5", "Received: 0", "bin/report"],
     ),
 ]
 CASES = {"train": TRAIN, "make_adv": MAKE_ADV, "report": REPORT, "export": EXPORT}

@@ -18,6 +18,8 @@ from tf_advdefense.evaluation import records as results
 from tf_advdefense.evaluation import scoring as evaluation
 from tf_advdefense.evaluation.measurements import clean_images
 from tf_advdefense.evaluation.statistics import wilson
+from tf_advdefense.evaluation.threat_models import robustness
+from tf_advdefense.evaluation.threat_models import threat_models
 
 RUNS = [
     "interrupted",
@@ -361,6 +363,27 @@ def test_what_is_measured_is_not_measured_again(path):
     assert "44 measurements to take, 4 of them white-box" in first.stdout
     assert again.stdout.startswith("Everything is measured already.")
     assert not again.stderr
+
+
+def test_threat_models_patterns_and_the_runs_own_data_set(path):
+    stored, arrays = results.load_results(path.outputs / "threats")
+    members = ["small_cnn-adversarial", "small_cnn-ensemble"]
+    assert stored["groups"] == {"small_cnn-*": members}
+    assert stored["dataset"]["name"] == "digits" and list(stored["models"]) == members
+    asked = [(t["norm"], t["eps_text"]) for t in stored["threat_models"]]
+    assert asked == [("inf", "0.1"), ("2", "0.5")]
+    attacked = [r for r in stored["records"] if r["attack"] != "clean"]
+    for model in members:
+        own = [(r["norm"], r["eps"]) for r in attacked if r["target"] == model]
+        assert own == [("inf", 0.1), ("2", 0.5)]
+    assert {r["params"]["nb_iter"] for r in attacked} == {2}
+    first, second = threat_models(stored)
+    robust = robustness(stored, arrays, members[0], first)
+    said = path.results["report_threats"].stdout
+    assert f"{100 * robust.accuracy:.1f} %" in said and "L∞ 0.1" in said
+    page = (path.outputs / "threats" / "report.html").read_text()
+    assert "Over seeds" in page
+    assert "toprule" in (path.outputs / "threats" / "report.tex").read_text()
 
 
 def test_defences_that_are_overlooked_are_attacked_twice(path):

@@ -63,7 +63,7 @@ def test_a_verdict_is_what_is_counted_by_hand(model, labels, capsys):
     assert second[1].value == by_hand(model, labels, 8 / 255)[1].mean()
     printed = capsys.readouterr().out
     percent = f"{100 * robust.mean():.1f} %"
-    assert "24 images mine classifies 83.3 % rightly; under FGSM and BIM" in printed
+    assert "24 images mine classifies 83.3 % correctly; under FGSM and BIM" in printed
     assert percent in printed and percent in str(result) and percent in repr(result)
     assert "Nothing is kept" in printed
     (flag,) = result.flags

@@ -309,6 +309,24 @@ def test_a_set_that_holds_the_white_box_attack_spares_it(
     assert sum(m.attack is not None for m in planned) == attacked_anew
 
 
+def test_autoattack_on_a_random_model_is_the_version_for_it(data):
+    chosen = [("8/255", attacks.make_attack("autoattack"))]
+    given = dict(masked=True, random=True)
+    drawing = dataclasses.replace(target("b", "2" * 64), **given)
+    planned = plan(data, [target(), drawing], chosen=chosen)
+    versions = {
+        (m.target.name, m.record["setting"]): m.attack.hyper.version
+        for m in planned
+        if m.attack is not None
+    }
+    # Who overlooks the defence climbs the classifier behind, which draws nothing.
+    assert versions == {
+        ("a", "white-box"): "standard",
+        ("b", "white-box"): "rand",
+        ("b", "oblivious"): "standard",
+    }
+
+
 # === From Python ===
 
 

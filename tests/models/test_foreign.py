@@ -372,3 +372,18 @@ def test_a_function_that_returns_no_logits_is_warned_of(logits, function):
 def test_who_reads_decisions_only_is_not_warned(logits):
     attack = small_models.within_budget("hop_skip_jump")
     attack(lambda x: tf.nn.softmax(logits(x)), images()[:2])
+
+
+@pytest.mark.quick
+def test_of_ranges_that_chance_may_order_the_plainer_one_is_found():
+    right = {
+        (0.0, 1.0): np.arange(64) < 10,
+        (0.0, 255.0): np.arange(64) < 61,
+        "resnet50": np.arange(64) < 62,  # a mean subtracted hardly matters
+    }
+    nothing = np.zeros(64, bool)
+    find = lambda found: ranges.find(lambda w: found.get(w, nothing), 3)[0]
+    assert find(right) == (0.0, 255.0)
+    assert find({**right, (0.0, 255.0): np.arange(64) < 30}) == "resnet50"
+    assert find({**right, "resnet50": nothing}) == (0.0, 255.0)
+    assert find({}) == (0.0, 1.0)

@@ -22,10 +22,12 @@ import keras
 from tf_advdefense import __version__
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
+from tf_advdefense.models import tflite
 from tf_advdefense.models.outputs import one_output
 
 _PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow_datasets", "numpy")
 KERAS_FILES = (".keras", ".h5", ".hdf5")
+_KINDS = ".keras, .h5 or .tflite file or a SavedModel, a directory with saved_model.pb"
 _OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that directory."
 
 
@@ -111,7 +113,8 @@ def load_model(path: files.Path) -> keras.Model:
     """Returns the classifier at `path` as a `keras.Model` from images to logits.
 
     Args:
-        path: a `.keras` or `.h5` file, or a SavedModel directory, from elsewhere too.
+        path: a `.keras` or `.h5` file, a SavedModel directory, from elsewhere too, or
+            a `.tflite` file, which has no gradient (`models.tflite`).
             Of a SavedModel the endpoint `serving_default` is taken, and of its outputs
             "logits", or else the only one, or the only floating one. What else a
             classifier from elsewhere may be, `models.foreign.adapt` sees to.
@@ -125,9 +128,9 @@ def load_model(path: files.Path) -> keras.Model:
     if (path / "saved_model.pb").exists():
         return _load_saved_model(path)
     if not path.exists():
-        raise FileNotFoundError(
-            f"No model at {path}. Give a .keras or .h5 file or a SavedModel directory."
-        )
+        raise FileNotFoundError(f"No model at {path}. Give a {_KINDS}.")
+    if path.suffix == tflite.SUFFIX:
+        return tflite.load_tflite(path)
     if path.name.endswith(".weights.h5"):
         raise ValueError(
             f"A model needs its architecture. Received: {path}, which holds weights "
@@ -135,8 +138,8 @@ def load_model(path: files.Path) -> keras.Model:
         )
     if path.is_dir() or path.suffix not in KERAS_FILES:
         raise ValueError(
-            "A model is a .keras or .h5 file or a directory with saved_model.pb. "
-            f"Received: {path}. Save it with model.save('NAME.keras')."
+            f"A model is a {_KINDS}. Received: {path}. Save it with "
+            "model.save('NAME.keras')."
         )
     return _load_keras(path)
 

@@ -1,53 +1,21 @@
 """TensorFlow without what its runtime says on loading.
 
-    with quietly():
-        import tensorflow
-
-TensorFlow 2.21 reports on oneDNN and on missing GPU drivers before it looks at
-TF_CPP_MIN_LOG_LEVEL, and says so: there is no switch. Its lines, written by C++ to file
-descriptor 2, would stand before the one line in which a command says what is wrong.
+with quietly():
+    import tensorflow
 """
 
 from collections.abc import Iterator
 import contextlib
-import os
-import re
 import sys
-import tempfile
 
-# Of glog's severities the information, and the warning that logging is not set up yet.
-_CHATTER = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog")
+from tf_advdefense.chatter import without_chatter
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Within it, file descriptor 2 is a file; afterwards all but chatter is printed.
-
-    The descriptor is restored whatever happens. Once TensorFlow is loaded, or without
-    a standard error, nothing is redirected.
-    """
-    if "tensorflow" in sys.modules or not _is_open(2):
+    """`chatter.without_chatter`, where TensorFlow is still to be loaded."""
+    if "tensorflow" in sys.modules:
         yield
         return
-    with tempfile.TemporaryFile() as kept:
-        former = os.dup(2)
-        sys.stderr.flush()
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(former, 2)
-            os.close(former)
-            kept.seek(0)
-            for line in kept:
-                if not _CHATTER.match(line):
-                    os.write(2, line)
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
+    with without_chatter():
+        yield

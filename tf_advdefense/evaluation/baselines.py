@@ -22,7 +22,7 @@ from tf_advdefense.evaluation.statistics import correct_by_index
 from tf_advdefense.evaluation.threat_models import ThreatModel
 from tf_advdefense.evaluation.threat_models import robustness
 from tf_advdefense.evaluation.threat_models import threat_models
-from tf_advdefense.reporting import shown
+from tf_advdefense.reporting import formats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ def baseline_of(
     attacked = [] if threat is None else _attacked(results, per_example, name, threat)
     clean = clean_of(results, per_example, name)
     if threat is None or not attacked or clean is None:
-        under = "a threat model" if threat is None else shown.threat(threat)
+        under = "a threat model" if threat is None else formats.within(threat)
         raise ValueError(
             "`baseline` must hold clean accuracy and attacks on its model itself. "
             f"Received: results without those of {name} under {under}. Make them with "

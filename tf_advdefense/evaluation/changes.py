@@ -26,7 +26,6 @@ from tf_advdefense.evaluation.threat_models import ThreatModel
 from tf_advdefense.evaluation.threat_models import robustness
 from tf_advdefense.evaluation.threat_models import threat_models
 from tf_advdefense.reporting import formats
-from tf_advdefense.reporting import shown
 
 Loaded = tuple[Results, PerExample]
 Right = dict[int, bool]
@@ -151,7 +150,7 @@ def _correct(per_example: PerExample, record: Record) -> Right:
 def _worst(loaded: Loaded, name: str, threat: ThreatModel) -> tuple[str, Right]:
     found = robustness(*loaded, name, threat)
     right = {} if found is None else dict(zip(found.index.tolist(), found.ok.tolist()))
-    return shown.threat(threat), right
+    return formats.within(threat), right
 
 
 def _condition(results: Results, record: Record) -> tuple:

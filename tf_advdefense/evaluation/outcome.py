@@ -17,6 +17,8 @@ import pathlib
 from typing import Any
 from typing import NamedTuple
 
+from matplotlib.figure import Figure
+
 from tf_advdefense.evaluation.records import Flag
 from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Record
@@ -30,6 +32,7 @@ from tf_advdefense.evaluation.threat_models import threat_models
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import shown
 from tf_advdefense.reporting import verdict
+from tf_advdefense.reporting.plot import robustness_plot
 
 
 class Share(NamedTuple):
@@ -112,6 +115,10 @@ class Evaluation:
     def table(self) -> shown.Shown:
         """A row per measurement; prints as text, and as HTML in a notebook."""
         return shown.measurements(self.records)
+
+    def plot(self) -> Figure:
+        """Accuracy against the radius, in each norm that was attacked."""
+        return robustness_plot(self.survey.results, self.survey.per_example)
 
     def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
         """Writes the report of `bin/report` there; returns the path of its page."""
@@ -215,6 +222,10 @@ class Comparison:
     def table(self) -> shown.Shown:
         """The differences; prints as text, and as HTML in a notebook."""
         return shown.differences(self.differences)
+
+    def plot(self) -> Figure:
+        """Accuracy against the radius, in each norm that was attacked."""
+        return robustness_plot(self.survey.results, self.survey.per_example)
 
     def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
         """Writes the report of `bin/report` there; returns the path of its page."""

@@ -48,22 +48,36 @@ def plan(
       seed: of the attacks' random draws.
 
     A white-box attack that a set holds already, on as many images, is not repeated.
-    Targets whose defence an attacker may overlook are attacked so, too.
+    Targets whose defence an attacker may overlook are attacked so, too. Of targets that
+    draw at random AutoAttack's standard sequence is its version for these: its authors
+    warn of the other.
     """
     measurements = []
     for target in targets:
         measurements.append(_clean(target, data))
         measurements += [_on_set(target, adv_set) for adv_set in sets]
-        for eps_text, attack in attacks:
-            passes = attack.cost(data.image_shape, data.num_classes)
-            cheap = max(passes) <= CHEAP
-            count = min(len(data.test), num_examples if cheap else few)
-            arguments = target, eps_text, attack, data, batch_size, seed, count
+        for eps_text, chosen in attacks:
+            attack = _suited(chosen, target)
+            count = _count(attack, data, num_examples, few)
             if not any(_covers(s.config, target, attack, count) for s in sets):
-                measurements.append(_live("white-box", *arguments))
+                given = target, eps_text, attack, data, batch_size, seed, count
+                measurements.append(_live("white-box", *given))
             if target.masked:
-                measurements.append(_live("oblivious", *arguments))
+                count = _count(chosen, data, num_examples, few)
+                given = target, eps_text, chosen, data, batch_size, seed, count
+                measurements.append(_live("oblivious", *given))
     return measurements
+
+
+def _count(attack: Attack, data: Dataset, num_examples: int, few: int) -> int:
+    """How many images it is run on."""
+    cheap = max(attack.cost(data.image_shape, data.num_classes)) <= CHEAP
+    return min(len(data.test), num_examples if cheap else few)
+
+
+def _suited(attack: Attack, target: Target) -> Attack:
+    standard = attack.hyper._asdict().get("version") == "standard"
+    return attack.replace(version="rand") if standard and target.random else attack
 
 
 def searches(

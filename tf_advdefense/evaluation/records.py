@@ -137,6 +137,8 @@ class Results(TypedDict, total=False):
     flags: list[Flag]
     # Sets left out, each with its source, which has been trained again since.
     stale_sets: dict[str, str]
+    # Name to models that differ by their seed; since format 5.
+    groups: dict[str, list[str]]
     # Fields of `ThreatModel`: what was asked for, the headline first; since format 5.
     threat_models: list[dict[str, Any]]
     # "seed" and "batch_size" of white-box attacks; absent from former results.
@@ -228,6 +230,7 @@ def _in_todays_format(results: dict[str, Any]) -> Results:
     records = [_record_today(record) for record in results.get("records", [])]
     today: Any = {
         "threat_models": [],
+        "groups": {},
         **results,
         "format": FORMAT,
         "models": models,

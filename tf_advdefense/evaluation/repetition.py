@@ -39,6 +39,7 @@ from tf_advdefense.evaluation.targets import model_name
 from tf_advdefense.evaluation.targets import target_of_model
 from tf_advdefense.evaluation.targets import target_of_run
 from tf_advdefense.evaluation.threat_models import robustness
+from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import shown
 
 
@@ -134,7 +135,7 @@ def judged(former: Baseline, found: Survey, name: str, limits: Limits) -> GateRe
         former.robust,
         dict(zip(worst.index.tolist(), worst.ok.tolist())),
         limits,
-        under=shown.threat(former.threat),
+        under=formats.within(former.threat),
         clean=(former.clean, clean or {}),
         flags=tuple(found.results["flags"]),
     )

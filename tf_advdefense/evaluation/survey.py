@@ -71,6 +71,7 @@ def survey(
     sets: Sequence[AdversarialSet] = (),
     *,
     threats: Sequence[ThreatModel] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
     store: str | os.PathLike[str] | None = None,
     output_dir: str | os.PathLike[str] = "outputs",
     num_examples: int = 1000,
@@ -93,6 +94,7 @@ def survey(
       sets: finished adversarial sets of test images. Those whose source has been
         trained again are left out, and named.
       threats: what was asked for, the headline first; none where only attacks were.
+      groups: name to models that differ by their seed, of which a mean is wanted.
       store: a directory of measurements, to be read and added to; None keeps nothing.
       output_dir: where the runs that sets were made of are looked up.
       num_examples: first test images for white-box attacks.
@@ -139,6 +141,7 @@ def survey(
     results["dataset"]["note"] = note
     results["stale_sets"] = stale
     results["commands"] += [command] if command else []
+    results["groups"] = {name: list(each) for name, each in (groups or {}).items()}
     results["threat_models"] = [threat.as_json() for threat in threats]
     results["settings"] = {"seed": seed, "batch_size": batch_size}
     results["flags"] = red_flags(results, per_example, data)

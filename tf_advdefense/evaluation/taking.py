@@ -66,7 +66,9 @@ class Taking:
             for record, arrays in taken.values()
             if record["target"] == each.target.name and record["attack"] == "clean"
         ]
-        right = int(clean[0][: each.num_examples].sum()) if clean else None
+        # Who overlooks the defence sees what its stand-in makes of the examples.
+        known = clean and each.record["setting"] == "white-box"
+        right = int(clean[0][: each.num_examples].sum()) if known else None
         return self.progress(each.title, right)
 
     def _stored(self, key: str) -> Taken | None:

@@ -16,7 +16,9 @@ import keras
 
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
+from tf_advdefense.attacks.core.model_fn import is_random
 from tf_advdefense.datasets import Dataset
+from tf_advdefense.defenses.transforms import parse_transforms
 from tf_advdefense.defenses.transforms import transforms_of
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.classifiers import ModelOrPath
@@ -38,6 +40,8 @@ class Target:
       temperature: that of its training; see `defenses.distillation`.
       masked: whether an attacker may overlook its defence: its oblivious accuracy is
         then measured beside the adaptive one.
+      random: whether it draws at inference: an attack then climbs its expectation, and
+        AutoAttack is the version for such models.
       former_sha256: what former versions called it by, the hash of its file; or None.
     """
 
@@ -48,6 +52,7 @@ class Target:
     command: str | None = None
     temperature: float = 1.0
     masked: bool = False
+    random: bool = False
     former_sha256: str | None = None
 
     def is_called(self, sha256: str) -> bool:
@@ -82,6 +87,7 @@ def target_of_run(run: runs.Run, data: Dataset) -> Target:
         run.config["command"],
         run.temperature,
         masked=run.temperature != 1 or "transforms" in request,
+        random=any(t.random for t in parse_transforms(request.get("transforms", ""))),
         former_sha256=identity.files_sha256(run.model_path),
     )
 
@@ -120,6 +126,7 @@ def target_of_model(
         identity.model_sha256(adapted.model),
         fields,
         masked=bool(transforms_of(adapted.model)),
+        random=is_random(adapted.model),
         former_sha256=former_sha256(model, adapted),
     )
 

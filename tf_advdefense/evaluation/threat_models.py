@@ -100,8 +100,9 @@ def knowledge_of(record: Record) -> str:
 def threat_models(results: Results) -> list[ThreatModel]:
     """Those that were asked for, or else the balls that were attacked.
 
-    Without having been asked for, the one comes first in which most measurements were
-    taken, and of several the one nearest the field's radius on CIFAR-10.
+    Without having been asked for, the one comes first in which most models were
+    attacked themselves, then that of most measurements, and of several the one nearest
+    the field's radius on CIFAR-10.
     """
     asked = results.get("threat_models")
     if asked:
@@ -115,32 +116,39 @@ def threat_models(results: Results) -> list[ThreatModel]:
     def rank(ball: tuple[str, float]) -> tuple:
         norm, eps = ball
         away = abs(math.log(eps / _STANDARD.get(norm, eps)))
-        return -len(balls[ball]), NORMS.index(norm), away
+        own = {r["target"] for r in balls[ball] if knowledge_of(r) != "transfer"}
+        return -len(own), -len(balls[ball]), NORMS.index(norm), away
 
     return [_threat(balls[ball]) for ball in sorted(balls, key=rank)]
 
 
 def _threat(records: Sequence[Record]) -> ThreatModel:
-    known = max(map(knowledge_of, records), key=KNOWLEDGE.index)
+    """What most of the models met there."""
     first: Any = records[0]
+    met: dict[str, str] = {}
+    for record in sorted(records, key=lambda r: KNOWLEDGE.index(knowledge_of(r))):
+        met[record["target"]] = knowledge_of(record)
+    known = list(met.values())
+    most = max(KNOWLEDGE[::-1], key=known.count)
     text = first["eps_text"] or f"{first['eps']:g}"
-    return ThreatModel(first["norm"], first["eps"], text, known)
+    return ThreatModel(first["norm"], first["eps"], text, most)
 
 
 def robustness(
     results: Results, per_example: PerExample, target: str, threat: ThreatModel
 ) -> Robustness | None:
-    """The worst case of one model; None where no attack of it was measured.
+    """The worst case of one model; None where no such attack of it was measured.
 
     The images are those that every attack at this radius was run on; without any, those
-    of the attacks that look for a small norm.
+    of the attacks that look for a small norm. Unless the attacker only has examples of
+    others, one of these must have attacked the model itself.
     """
     records = _of(results, target, threat)
     norm = [r for r in records if r["norm"] == threat.norm]
     core = [r for r in norm if r["eps"] and math.isclose(r["eps"], threat.eps)]
     core = core or [r for r in norm if r["goal"] == "minimal-norm"]
     index = _shared(per_example, core)
-    if index is None:
+    if index is None or not any(_meets(r, threat) for r in core):
         return None
     clean_ok, reach = _reach(per_example, records, core[0], threat.norm, index)
     ok = clean_ok & (reach > threat.eps * (1 + _CLOSE))
@@ -179,6 +187,10 @@ def _of(results: Results, target: str, threat: ThreatModel) -> list[Record]:
         and record["attack"] != "clean"
         and KNOWLEDGE.index(knowledge_of(record)) <= most
     ]
+
+
+def _meets(record: Record, threat: ThreatModel) -> bool:
+    return threat.knowledge == "transfer" or knowledge_of(record) != "transfer"
 
 
 def _shared(per_example: PerExample, records: Sequence[Record]) -> np.ndarray | None:

@@ -53,7 +53,8 @@ def last_activation(model: keras.Model) -> str | None:
         if isinstance(operation, keras.Model):
             return last_activation(operation)
         if not _passes_on(operation):
-            return _activation(operation)
+            # One that is told of what a layer hides is known, but cannot be taken off.
+            return getattr(operation, "ends_with", None) or _activation(operation)
         tensor = source
     return None
 

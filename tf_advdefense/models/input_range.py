@@ -105,8 +105,9 @@ def find(
 ) -> tuple[Wanted, dict[Wanted, int]]:
     """The range in which a model classifies best, and what it got right in each.
 
-    Another one than [0, 1] is taken only where it is better beyond chance, by an exact
-    McNemar test on the images that are right in one of the two alone.
+    They are tried in the order of preference, and another one is taken only where it is
+    better than the one before beyond chance, by an exact McNemar test on the images
+    that are right in one of the two alone.
 
     Args:
       is_right: gives which images, bool `[n]`, are right in a range.
@@ -115,8 +116,11 @@ def find(
     candidates: list[Wanted] = [*RANGES, *(_COLOUR if channels == 3 else ())]
     right = {wanted: is_right(wanted) for wanted in candidates}
     counts = {wanted: int(found.sum()) for wanted, found in right.items()}
-    best = max(counts, key=counts.__getitem__)
-    return (best if _better(right[best], right[UNIT]) else UNIT), counts
+    best: Wanted = UNIT
+    for wanted in candidates:
+        if _better(right[wanted], right[best]):
+            best = wanted
+    return best, counts
 
 
 def _better(one: np.ndarray, other: np.ndarray) -> bool:

@@ -31,12 +31,7 @@ def single(model: keras.Model, image_shape: Sequence[int], name: str) -> keras.M
     """
     if not getattr(model, "inputs", None):
         model = _built(model, image_shape, name)
-    if len(model.inputs) > 1:
-        listed = ", ".join(each.name for each in model.inputs)
-        raise ValueError(
-            f"A classifier must take images alone. Received: {name} with the inputs "
-            f"{listed}. Fix the others inside the model."
-        )
+    check_one_input([each.name for each in model.inputs], name)
     check_shape(model.inputs[0].shape[1:], image_shape, name)
     return with_one_output(_with_float_images(model))
 
@@ -62,6 +57,15 @@ def fixed_training(model: keras.Model) -> Iterator[str]:
         yield (
             f"training=True of {', '.join(fixed)} is overridden by inference mode, as "
             "in `predict`; a SavedModel of the same model keeps it"
+        )
+
+
+def check_one_input(inputs: Sequence[str], name: str) -> None:
+    """Refuse, with a ValueError in one line, a model of several inputs, by names."""
+    if len(inputs) > 1:
+        raise ValueError(
+            f"A classifier must take images alone. Received: {name} with the inputs "
+            f"{', '.join(inputs)}. Fix the others inside the model."
         )
 
 

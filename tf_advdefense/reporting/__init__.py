@@ -1,4 +1,4 @@
-"""Results to Markdown, a self-contained HTML page, CSV and figures.
+"""Results to Markdown, a self-contained HTML page, CSV, LaTeX and figures.
 
     paths = write_report("outputs/report", results, per_example, examples)
     print(paths["html"])
@@ -8,7 +8,8 @@ every number of a report is one of theirs or is counted from them. TensorFlow is
 imported here, so a report is redrawn in seconds on any machine.
 """
 
+from tf_advdefense.reporting.latex import latex_tables
 from tf_advdefense.reporting.report import write_report
 from tf_advdefense.reporting.terminal import render as render_tables
 
-__all__ = ["render_tables", "write_report"]
+__all__ = ["latex_tables", "render_tables", "write_report"]

@@ -14,6 +14,8 @@ import functools
 import math
 from typing import Any
 
+from tf_advdefense.evaluation.threat_models import ThreatModel
+
 NONE = "–"
 
 # Titles, in the order of a table's columns. Records of former versions give none of
@@ -130,6 +132,33 @@ def eps(record: Mapping[str, Any]) -> str:
     if record.get("eps") is None:
         return ""
     return f"ε = {record.get('eps_text') or format(record['eps'], 'g')}"
+
+
+def ball(threat: ThreatModel) -> str:
+    """The norm and radius of a threat model: "L∞ 8/255"."""
+    return f"{norm(threat.norm)} {threat.eps_text or format(threat.eps, 'g')}"
+
+
+def threat(model: ThreatModel) -> str:
+    """The same as a heading: "L∞, ε = 8/255"."""
+    return f"{norm(model.norm)}, ε = {model.eps_text or format(model.eps, 'g')}"
+
+
+def within(threat: Any) -> str:
+    """The ball, and what is known where not all is: "L∞ 8/255, transfer"."""
+    known = "" if threat.knowledge == "white-box" else f", {threat.knowledge}"
+    return ball(threat) + known
+
+
+def spread(counts: Sequence[int]) -> str:
+    """ "128" if they are all the same, else "128 to 10,000"."""
+    low, high = count(min(counts)), count(max(counts))
+    return low if low == high else f"{low} to {high}"
+
+
+def numbers(counts: Sequence[int], what: str = "images") -> str:
+    """How many images each number of a table is of, as a sentence of its note."""
+    return f"n = {spread(counts)} {what}." if counts else ""
 
 
 def params(settings: dict[str, Any]) -> str:

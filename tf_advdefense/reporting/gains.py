@@ -15,8 +15,8 @@ from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables
 from tf_advdefense.reporting.formats import code
+from tf_advdefense.reporting.standings import SIGNIFICANT
 
-SIGNIFICANT = 0.05
 _MOST_TOLD_APART = 4  # models; of more, those that gain equally often share a phrase
 _ENSEMBLES = ("ensemble", "ensemble_at")
 

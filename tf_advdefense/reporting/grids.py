@@ -1,21 +1,56 @@
 """Image grids: clean, adversarial and magnified difference (the paper's Figures 1-3).
 
-    image_grid(example)    # PNG bytes; one row for each image
+    figures(examples)      # [Figure, ...]
+    image_grid(example)    # the SVG of one; a row for each image
 
 The difference is signed: mid-grey means unchanged. One factor holds for all rows of a
 grid, and the column's title says it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 import numpy as np
 
-from tf_advdefense.reporting import figures
+from tf_advdefense.reporting import formats
+from tf_advdefense.reporting import ink
+from tf_advdefense.reporting.document import Figure
+from tf_advdefense.reporting.document import slug
+from tf_advdefense.reporting.formats import code
 
-_RIGHT, _WRONG = "#0072B2", "#D55E00"
-_INCHES = 1.45
+_SIDE, _GAP = 1.6, 0.08  # Inches, of an image and between two.
+_TITLE, _HEADING = 0.24, 0.26
+_COLUMNS = 3
+
+
+def figures(examples: Sequence[dict[str, Any]]) -> list[Figure]:
+    """A figure for each attack that has examples."""
+    return [_figure(example) for example in examples if len(example["clean"])]
+
+
+def _figure(example):
+    title = formats.attack(example)
+    if example.get("eps_text"):
+        title += f" (ε = {example['eps_text']})"
+    return Figure(
+        f"examples-{slug(example['attack'])}",
+        f"{title}, crafted on {code(example['source'])}. Above each image the class "
+        "that was predicted, in colour and with a cross where it is wrong.",
+        f"Images attacked by {title}: {_told(example)}.",
+        image_grid(example),
+    )
+
+
+def _told(example):
+    """Which class became which, of every row."""
+    return formats.listing(
+        [
+            f"{_name(example, int(before))} is taken for {_name(example, int(after))}"
+            for before, after in zip(example["clean_prediction"], example["prediction"])
+        ]
+    )
 
 
 def magnification(difference: np.ndarray) -> int:
@@ -36,27 +71,40 @@ def image_grid(example: dict[str, Any]) -> bytes:
         "clean_prediction", "prediction": int [n], "class_names" (optional)}.
 
     Returns:
-      The PNG file's bytes.
+      The SVG file's bytes.
     """
     clean = np.asarray(example["clean"], np.float32)
     difference = np.asarray(example["adversarial"], np.float32) - clean
     factor = magnification(difference)
     shown = clean, clean + difference, 0.5 + factor * difference
-    with matplotlib.rc_context({**figures.STYLE, "axes.grid": False}):
-        figure = Figure(
-            figsize=(3 * _INCHES, (_INCHES + 0.26) * len(clean) + 0.3),
-            layout="constrained",
-        )
-        grid = figure.subplots(len(clean), 3, squeeze=False)
-        for row, axes in enumerate(grid):
-            for column, images in zip(axes, shown):
-                _draw(column, images[row])
-            _titles(axes, example, row, float(np.abs(difference[row]).max()))
-        _heading(grid[0], factor)
-        return figures.png(figure)
+    side = _SIDE * clean.shape[1] / clean.shape[2]
+    with ink.drawing():
+        axes = _canvas(len(clean), side)
+        for column, (images, title) in enumerate(
+            zip(shown, ("clean", "adversarial", f"difference × {factor}"))
+        ):
+            left = column * (_SIDE + _GAP)
+            _write(axes, left, 0.15 - _HEADING, title, ink.SOFT, "bold")
+            for row, image in enumerate(images):
+                top = row * (side + _TITLE + _GAP) + _TITLE
+                _draw(axes, image, (left, left + _SIDE, top + side, top))
+                text, colour = _title(example, row, column, difference[row])
+                _write(axes, left, top - 0.07, text, colour)
+        return ink.svg(axes.figure)
 
 
-def _draw(axes, image):
+def _canvas(rows: int, side: float) -> Axes:
+    """One pair of axes over all, in inches, downwards from below the headings."""
+    width = _COLUMNS * (_SIDE + _GAP) - _GAP
+    height = rows * (side + _TITLE + _GAP) - _GAP
+    figure = Canvas(figsize=(width, height + _HEADING))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, -_HEADING))
+    axes.set_axis_off()
+    axes.autoscale(False)
+    return axes
+
+
+def _draw(axes, image, extent):
     image = np.clip(image, 0, 1)
     grey = image.shape[-1] == 1
     axes.imshow(
@@ -64,39 +112,27 @@ def _draw(axes, image):
         cmap="gray" if grey else None,
         vmin=0,
         vmax=1,
-        interpolation="nearest",
+        interpolation="none",
+        aspect="auto",
+        extent=extent,
     )
-    axes.set_axis_off()
 
 
-def _titles(axes, example, row, largest):
-    label = int(example["label"][row])
-    for column, which in zip(axes, ("clean_prediction", "prediction")):
-        predicted = int(example[which][row])
-        column.set_title(
-            _name(example, predicted),
-            fontsize=8.5,
-            loc="center",
-            color=_RIGHT if predicted == label else _WRONG,
-        )
-    axes[2].set_title(
-        f"max {largest:.3g}", fontsize=8.5, loc="center", fontweight="normal"
-    )
+def _title(example, row, column, difference):
+    """What stands above an image, and its colour."""
+    if column == 2:
+        return f"at most {np.abs(difference).max():.3g}", ink.SOFT
+    predicted = int(example["prediction" if column else "clean_prediction"][row])
+    name = _name(example, predicted)
+    if predicted == int(example["label"][row]):
+        return name, ink.INK
+    return f"✗ {name}", ink.WARN
+
+
+def _write(axes, left, bottom, text, colour, weight="normal"):
+    axes.text(left, bottom, text, color=colour, fontsize=9, fontweight=weight)
 
 
 def _name(example, index):
     names = example.get("class_names")
     return str(names[index]) if names is not None and index < len(names) else str(index)
-
-
-def _heading(axes, factor):
-    for column, text in zip(axes, ("clean", "adversarial", f"difference × {factor}")):
-        column.annotate(
-            text,
-            (0.5, 1),
-            (0, 19),
-            xycoords="axes fraction",
-            ha="center",
-            textcoords="offset points",
-            fontsize=9,
-        )

@@ -1,66 +1,36 @@
-"""A report's sections as one self-contained HTML page: no script, nothing to fetch.
+"""A report as one self-contained HTML page: nothing to fetch, no script needed.
 
-    render("Title", sections)   # text; figures are inlined as data URIs
+    render(report)   # text; figures are inlined as data URIs
 
-Readable on a phone (tables scroll beside a fixed first column), in print (wide tables
-on landscape pages), and in light and dark by the reader's own setting.
+The page is made by the templates beside this module. It is read on a phone (wide
+tables scroll beside a fixed first column), in print, and in light and dark by the
+reader's own setting.
 """
 
 import base64
-from html import escape
+import functools
 
-from tf_advdefense.reporting import document
-from tf_advdefense.reporting.document import Section
-from tf_advdefense.reporting.stylesheet import STYLESHEET
+import jinja2
+from markupsafe import Markup
+from markupsafe import escape
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{lead}
-<nav aria-label="Contents">
-<ol>
-{contents}
-</ol>
-</nav>
-{sections}
-</main>
-</body>
-</html>
-"""
+from tf_advdefense.reporting import ink
+from tf_advdefense.reporting.document import Report
 
 
-def render(title: str, sections: list[Section]) -> str:
-    """The page; the first section's blocks stand above the contents, as the lead."""
-    lead, *others = sections
-    return _PAGE.format(
-        title=escape(title),
-        style=STYLESHEET,
-        lead=f'<section class="lead">\n{_blocks(lead)}\n</section>',
-        contents="\n".join(
-            f'<li><a href="#{s.anchor}">{inline(s.title)}</a></li>' for s in others
-        ),
-        sections="\n".join(map(_section, others)),
-    )
+def render(report: Report) -> str:
+    """The page of a report."""
+    page = _environment().get_template("page.html")
+    return page.render(report=report, theme=Markup(ink.theme()))
 
 
-def inline(text: str) -> str:
+def inline(text: str) -> Markup:
     """Escapes a text; names in `backticks` become <code>."""
-    pieces = _unbroken(escape(str(text))).split("`")
+    pieces = _unbroken(str(escape(str(text)))).split("`")
     if len(pieces) % 2 == 0:
-        return "'".join(pieces)
-    return "".join(
-        f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces)
-    )
+        return Markup("'".join(pieces))
+    pieces[1::2] = [f"<code>{piece}</code>" for piece in pieces[1::2]]
+    return Markup("".join(pieces))
 
 
 def _unbroken(text):
@@ -70,65 +40,28 @@ def _unbroken(text):
     return text
 
 
-def _section(section):
-    return (
-        f'<section id="{section.anchor}">\n<h2>{inline(section.title)}</h2>\n'
-        f"{_blocks(section)}\n</section>"
+def data_uri(svg: bytes) -> str:
+    """A picture as an address, in which its ids cannot meet another's."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+
+
+def kind(block: object) -> str:
+    """The name of the macro that renders a block."""
+    return type(block).__name__.lower()
+
+
+@functools.cache
+def _environment():
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tf_advdefense.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-
-
-def _blocks(section):
-    return "\n".join(_RENDERERS[type(block)](block) for block in section.blocks)
-
-
-def _table(table):
-    head = "".join(_cell(cell, "th", ' scope="col"') for cell in table.header)
-    rows = "\n".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
-    return (
-        f'<figure class="table"><figcaption>{inline(table.caption)}</figcaption>\n'
-        f'<div class="scroll {table.layout}" tabindex="0"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
-        "</table></div></figure>"
-    )
-
-
-def _row(row):
-    first, *others = row
-    return _cell(first, "th", ' scope="row"') + "".join(
-        _cell(cell, "td") for cell in others
-    )
-
-
-def _cell(cell, tag, attributes=""):
-    if cell.shade is not None:
-        attributes += f' style="--share:{100 * cell.shade:.0f}%"'
-    mark = f'<span class="mark">{inline(cell.mark)}</span>' if cell.mark else ""
-    detail = "".join(
-        f"<small>{inline(line)}</small>" for line in cell.detail.splitlines()
-    )
-    return f"<{tag}{attributes}><b>{inline(cell.text)}</b>{mark}{detail}</{tag}>"
-
-
-def _figure(figure):
-    data = base64.b64encode(figure.png).decode()
-    kind = "plot narrow" if figure.narrow else "plot"
-    alt = escape(figure.caption.replace("`", ""))
-    return (
-        f'<figure class="{kind}">'
-        f'<img alt="{alt}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{inline(figure.caption)}</figcaption></figure>"
-    )
-
-
-def _bullets(bullets):
-    items = "\n".join(f"<li>{inline(item)}</li>" for item in bullets.items)
-    return f"<ul>\n{items}\n</ul>"
-
-
-_RENDERERS = {
-    document.Prose: lambda block: f"<p>{inline(block.text)}</p>",
-    document.Bullets: _bullets,
-    document.Table: _table,
-    document.Figure: _figure,
-    document.Code: lambda block: f"<pre>{escape(chr(10).join(block.lines))}</pre>",
-}
+    environment.filters |= {
+        "inline": inline,
+        "data_uri": data_uri,
+        "kind": kind,
+    }
+    return environment

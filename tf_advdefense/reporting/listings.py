@@ -34,8 +34,10 @@ def models_table(results: Results) -> Table | None:
     ]
     names = protocols.ordered_models(results, results["models"])
     rows = [_model_row(results, name) for name in names]
-    caption = "Accuracy is on clean images, of the whole split."
-    return Table(caption, header, rows, layout="wide listing") if rows else None
+    note = "Accuracy is on clean images, of the whole split."
+    return (
+        Table("What was measured", header, rows, "wide listing", note) if rows else None
+    )
 
 
 def _model_row(results, name):
@@ -76,11 +78,9 @@ def records_table(results: Results) -> Table | None:
     header += [Cell(f"{formats.norm(n)} mean", "median") for n in norms]
     header += [Cell("Passes", "time")]
     rows = [_record_row(record, norms) for record in results["records"]]
-    caption = (
-        "Every measurement with all its settings; distances are over the fooled "
-        "images, in units of images in [0, 1]."
-    )
-    return Table(caption, header, rows, layout="wide listing") if rows else None
+    note = "Distances are over the fooled images, in units of images in [0, 1]."
+    caption = "Every measurement with all its settings"
+    return Table(caption, header, rows, "wide listing", note) if rows else None
 
 
 def _record_row(record, norms):

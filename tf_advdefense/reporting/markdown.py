@@ -1,28 +1,54 @@
-"""A report's sections as GitHub-flavoured Markdown.
+"""A report as GitHub-flavoured Markdown.
 
-render("Title", sections)   # text; figures are linked as figures/NAME.png
+render(report)   # text; figures are linked as figures/NAME.svg
 """
 
 import re
 
 from tf_advdefense.reporting import document
+from tf_advdefense.reporting.document import Flags
+from tf_advdefense.reporting.document import Report
 from tf_advdefense.reporting.document import Section
 
 # Underscores inside a word are left alone by GitHub's Markdown, and by us.
 _SPECIAL = re.compile(r"[\\*\[\]|]|<(?=\S)|&(?=[#\w])|(?<!\w)_|_(?!\w)")
 
 
-def render(title: str, sections: list[Section]) -> str:
-    parts = [f"# {escape(title)}"]
-    for section in sections:
-        parts.append(f"## {escape(section.title)}")
-        parts += [_RENDERERS[type(block)](block) for block in section.blocks]
-    return "\n\n".join(parts) + "\n"
+def render(report: Report) -> str:
+    """The verdict, the red flags, and the sections in the report's order."""
+    kicker = " · ".join(map(escape, report.kicker))
+    number = f"**{report.number}**" if report.number else ""
+    parts = [
+        f"# {escape(report.title)}",
+        f"*{kicker}*",
+        _escaped(report.before) + number + _escaped(report.after),
+        " ".join(map(escape, report.support)),
+        *map(_flags, report.flags),
+        *map(_section, report.sections),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _section(section: Section) -> str:
+    blocks = [_RENDERERS[type(block)](block) for block in section.blocks]
+    return "\n\n".join([f"## {escape(section.title)}", *blocks])
+
+
+def _flags(flags: Flags) -> str:
+    lines = [f"**Red flag: {escape(flags.kind)}**", ""]
+    for where, detail, remedy in flags.entries:
+        lines.append(f"- {escape(': '.join(filter(None, (where, detail))))}")
+        lines += [f"  {escape(remedy)}"] if remedy else []
+    return "\n".join(lines)
 
 
 def escape(text: str) -> str:
     """Escapes all but names in `backticks`, and joins lines."""
-    pieces = " ".join(str(text).split()).split("`")
+    return _escaped(" ".join(str(text).split()))
+
+
+def _escaped(text):
+    pieces = text.split("`")
     if len(pieces) % 2 == 0:
         return _plain("'".join(pieces))
     return "".join(
@@ -45,19 +71,21 @@ def _cell(cell):
 
 
 def _table(table):
-    lines = [[_cell(cell) for cell in row] for row in [table.header, *table.rows]]
-    rule = ["---"] + ["---:"] * (len(table.header) - 1)
-    rows = [lines[0], rule, *lines[1:]]
+    header, *rows = [[_cell(cell) for cell in row] for row in table.written]
+    rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(
-        [escape(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
+        [
+            f"**{escape(table.caption)}.** {escape(table.note)}".rstrip(),
+            "",
+            *(f"| {' | '.join(row)} |" for row in [header, rule, *rows]),
+        ]
     )
 
 
 def _figure(figure):
-    return (
-        f"![{escape(figure.caption).replace('`', '')}](figures/{figure.name}.png)"
-        f"\n\n*{escape(figure.caption)}*"
-    )
+    alt = escape(figure.alt).replace("`", "")
+    caption = escape(figure.caption)
+    return f"![{alt}](figures/{figure.name}.svg)\n\n*{caption}*"
 
 
 def _code(code):
@@ -70,6 +98,6 @@ _RENDERERS = {
     document.Prose: lambda block: escape(block.text),
     document.Bullets: lambda block: "\n".join(f"- {escape(i)}" for i in block.items),
     document.Table: _table,
-    document.Figure: _figure,
+    document.Figures: lambda block: "\n\n".join(map(_figure, block.items)),
     document.Code: _code,
 }

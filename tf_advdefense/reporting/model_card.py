@@ -21,7 +21,6 @@ from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.evaluation.threat_models import robustness
 from tf_advdefense.evaluation.threat_models import threat_models
 from tf_advdefense.reporting import formats
-from tf_advdefense.reporting import shown
 from tf_advdefense.reporting.model_card_page import page
 
 MARKDOWN, JSON = "model_card.md", "model_card.json"
@@ -161,7 +160,7 @@ def _robustness(
     ]
     return [
         {
-            "threat_model": {**threat.as_json(), "title": shown.threat(threat)},
+            "threat_model": {**threat.as_json(), "title": formats.within(threat)},
             "attacks": list(
                 dict.fromkeys(formats.attack(keyed[key]) for key in found.keys)
             ),

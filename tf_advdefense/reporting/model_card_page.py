@@ -9,6 +9,7 @@ from tf_advdefense.reporting.document import Bullets
 from tf_advdefense.reporting.document import Cell
 from tf_advdefense.reporting.document import Code
 from tf_advdefense.reporting.document import Prose
+from tf_advdefense.reporting.document import Report
 from tf_advdefense.reporting.document import Section
 from tf_advdefense.reporting.document import Table
 from tf_advdefense.reporting.formats import code
@@ -28,11 +29,14 @@ def page(card: Mapping[str, Any]) -> str:
     sections = [
         Section("Model", [Bullets(_model(card["model"], card["data"]))]),
         Section("Robustness", _robustness(card)),
-        Section("Limits", [Bullets(list(card["limits"]))]),
+        Section("Limits", [Bullets(card["limits"][1:])]),
         Section("Training", _training(card["training"])),
         Section("Loading", _loading(card["loading"])),
     ]
-    return markdown.render(f"Model card: {card['model']['name']}", sections)
+    title = f"Model card: {card['model']['name']}"
+    kicker = [card["data"]["dataset"], formats.defense(card["training"]["defense"])]
+    said = card["limits"][0]
+    return markdown.render(Report(title, kicker, said, "", "", [], [], sections))
 
 
 def _model(model: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
@@ -70,7 +74,7 @@ def _robustness(card: Mapping[str, Any]) -> list[Any]:
     blocks: list[Any] = [Prose(_clean(card["clean"]))]
     if card["robustness"]:
         rows = [[Cell(text) for text in _row(each)] for each in card["robustness"]]
-        caption = "The worst case over all attacks, image by image."
+        caption = "The worst case over all attacks, image by image"
         blocks.append(Table(caption, [Cell(text) for text in _HEADER], rows))
     else:
         blocks.append(Prose("Robustness was not measured."))

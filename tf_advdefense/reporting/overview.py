@@ -1,124 +1,142 @@
-"""Every model under every attack at one radius, in one table, and the worst of them.
+"""Every model under every attack at one radius: a heat table.
 
-    overview_table(results, per_example)
+    overview_table(results, board)
 
-Of an attack that was run at several radii the one nearest 8/255 stands here; the other
-tables have all of them. White-box cells are adaptive.
+Of an attack that was run at several radii the one nearest the headline's stands here;
+the tables of all conditions have the others, and the intervals.
 """
 
-import dataclasses
-
-from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Results
-from tf_advdefense.evaluation.statistics import wilson
-from tf_advdefense.evaluation.statistics import worst_case
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables
 from tf_advdefense.reporting.document import Cell
 from tf_advdefense.reporting.document import Table
+from tf_advdefense.reporting.formats import code
+from tf_advdefense.reporting.standings import Standings
 
-_RADIUS = 8 / 255
+RADIUS = 8 / 255  # where no ball was attacked
 
 
-def overview_table(results: Results, per_example: PerExample) -> Table | None:
-    """Clean, white-box, worst case and transfer; None where one table has it all."""
+def radius_of(board: Standings) -> float:
+    """The radius at which attacks stand side by side."""
+    return board.threats[0].eps if board.threats else RADIUS
+
+
+def overview_table(results: Results, board: Standings) -> Table | None:
+    """Clean, white-box, worst case and transfer; None without an attack."""
     found = protocols.protocols(results)
-    white_box = next((p for p in found if p.source is None), None)
-    if white_box is None:
-        return None
-    shown, transfer = _at_one_radius(white_box), [p for p in found if p.source]
-    joined = _joined(shown)
-    if len(joined) < 2 and not transfer:
-        return None
-    columns = [
-        _column(results, white_box, c)
-        for c in white_box.conditions
-        if c.attack == protocols.CLEAN or c in shown
+    attacked = [
+        (p, c) for p in found[::-1] for c in protocols.at_radius(p, radius_of(board))
     ]
-    if len(joined) > 1:
-        columns.append(_worst_column(per_example, white_box, joined))
-    columns += [_column(results, p, c) for p in transfer for c in _at_one_radius(p)]
-    names = {r["target"] for r in results["records"]}
+    if not attacked:
+        return None
+    columns = _columns(results, board, attacked)
+    models = [row.model for row in board.rows]
     rows = [
-        [tables.model_cell(results, model), *(cell(model) for _, cell in columns)]
-        for model in protocols.ordered_models(results, names)
+        [Cell(code(model)), *(cell(model) for _, cell in columns)] for model in models
     ]
+    header = [Cell("Model"), *(heading for heading, _ in columns)]
     return Table(
-        _caption(white_box, joined),
-        [Cell("Model"), *(h for h, _ in columns)],
+        "Models against attacks, at one radius",
+        header,
         rows,
-        layout="wide",
+        layout="heat",
+        note=_note(board, attacked),
     )
 
 
-def _caption(white_box, joined):
-    labels = formats.listing([white_box.title_of(c) for c in joined]) if joined else ""
-    worst = f" Worst case: right under all of {labels}." if len(joined) > 1 else ""
-    return (
-        "Accuracy in %, with the 95 % interval and the number of images. Each model "
-        "attacked itself, its defence included, unless the heading names the "
-        f"source.{worst} Minimal-norm attacks have no bound: how far they must go "
-        "stands below their accuracy."
-    )
+def _columns(results, board, attacked):
+    """[(heading, function from a model to its cell)], the worst case after the ball."""
+    own = [(p, c) for p, c in attacked if not p.source]
+    ball = [pc for pc in own if _in_ball(board, pc[1])]
+    others = [pc for pc in attacked if pc not in ball]
+    columns = [(Cell("Clean"), lambda model: _share(_clean(board, model)))]
+    columns += [_column(results, board, *pc) for pc in ball]
+    if board.threats:
+        heading = Cell("Worst case", formats.ball(board.threats[0]))
+        columns.append((heading, lambda model: _share(_worst(board, model))))
+    return columns + [_column(results, board, *pc) for pc in others]
 
 
-def _at_one_radius(protocol):
-    """Of each attack the condition whose radius is nearest 8/255."""
-    nearest = {}
-    for condition in protocol.attacked():
-        best = nearest.setdefault(condition.series, condition)
-        if abs(condition.eps - _RADIUS) < abs(best.eps - _RADIUS):
-            nearest[condition.series] = condition
-    return list(nearest.values())
+def _in_ball(board, condition):
+    headline = board.threats[:1]
+    return any(condition.norm == t.norm and _same(condition.eps, t) for t in headline)
 
 
-def _joined(shown):
-    """The L-inf attacks of one and the same radius, of which there is a worst case."""
-    bounded = [c for c in shown if c.norm == "inf" and c.goal == protocols.FIXED_EPS]
-    radius = min((c.eps for c in bounded), key=lambda e: abs(e - _RADIUS), default=None)
-    return [c for c in bounded if c.eps == radius]
+def _same(eps, threat):
+    return abs(eps - threat.eps) <= 1e-6 * threat.eps
 
 
-def _column(results, protocol, condition):
-    """(heading, function from a model to its cell)."""
-    detail = tables.budget(protocol, condition)
-    if protocol.source and condition.attack != protocols.CLEAN:
-        detail = "\n".join(
-            filter(None, [detail, f"from {formats.code(protocol.source)}"])
+def _clean(board, model):
+    return board.of(model).clean_accuracy
+
+
+def _worst(board, model):
+    worst = board.of(model).headline
+    return worst and worst.accuracy
+
+
+def _share(share):
+    return tables.NONE if share is None else Cell(formats.percent(share), shade=share)
+
+
+def _column(results, board, protocol, condition):
+    details = [] if _in_ball(board, condition) else [tables.budget(protocol, condition)]
+    if protocol.source:
+        details.append(f"from {code(protocol.source)}")
+    if condition.goal == protocols.MINIMAL_NORM and not protocol.source:
+        norm = condition.norm or "2"
+        details = [f"mean {formats.norm(norm)}"]
+        return Cell(condition.label, "\n".join(details)), _length(
+            protocol, condition, norm
         )
+    if _in_ball(board, condition):
+        details.append(_twin(protocol, condition))
+    heading = Cell(condition.label, "\n".join(filter(None, details)))
+    return heading, lambda m: tables.heat_cell(results, protocol, m, condition)
 
+
+def _twin(protocol, condition):
+    """What tells an attack from another of the same name in the ball."""
+    return protocol.budget(condition).removeprefix(condition.eps_label).strip(", ")
+
+
+def _length(protocol, condition, norm):
     def cell(model):
-        own = tables.accuracy_cell(results, protocol, model, condition)
-        return dataclasses.replace(
-            own,
-            detail=own.detail
-            + _length(protocol.cells.get((model, condition)), condition),
+        record = protocol.cells.get((model, condition)) or {}
+        return Cell(formats.distance(record.get(f"mean_l{norm}")))
+
+    return cell
+
+
+def _note(board, attacked):
+    """What the headings leave out, and how many images the columns are of."""
+    said = ["Accuracy in %. Each model attacked itself, its defence included."]
+    if board.threats:
+        said[0] = f"Accuracy in %, at {formats.ball(board.threats[0])} where no radius "
+        said[0] += "stands. Each model attacked itself, its defence included."
+    if any(p.source for p, _ in attacked):
+        said.append("Under “from” the examples were crafted on the model named.")
+    if any(c.goal == protocols.MINIMAL_NORM and not p.source for p, c in attacked):
+        said.append("A minimal-norm attack has no bound: its column is the distance.")
+    said += [_numbers(board, attacked), "The tables of every condition have intervals."]
+    return " ".join(said)
+
+
+def _numbers(board, attacked):
+    """Labels by how many images they are of."""
+    clean = [row.clean["num_examples"] for row in board.rows if row.clean]
+    columns = [("Clean", clean)] * bool(clean)
+    columns += [
+        (
+            c.label + " in transfer" * bool(p.source),
+            [record["num_examples"] for record in p.column(c)],
         )
-
-    return Cell(condition.label, detail), cell
-
-
-def _length(record, condition):
-    """The mean distance of a minimal-norm attack, a line of its own."""
-    norm = condition.norm or "2"
-    mean = record and record.get(f"mean_l{norm}")
-    if condition.goal != protocols.MINIMAL_NORM or mean is None:
-        return ""
-    return f"\n{formats.norm(norm)} {formats.distance(mean)}"
-
-
-def _worst_column(per_example, protocol, joined):
-    def cell(model):
-        keys = [protocol.cells.get((model, c), {}).get("key") for c in joined]
-        ok = worst_case(per_example, keys)
-        if ok is None:
-            return tables.NONE
-        interval = formats.interval(wilson(int(ok.sum()), len(ok)))
-        return Cell(
-            formats.percent(ok.mean()),
-            f"{interval}\nn = {formats.count(len(ok))}",
-            shade=float(ok.mean()),
-        )
-
-    return Cell("Worst case", joined[0].eps_label), cell
+        for p, c in attacked
+    ]
+    labels: dict[str, dict[str, None]] = {}
+    for label, counts in columns:
+        labels.setdefault(formats.spread(counts), {})[label] = None
+    told = [f"{n} of {formats.listing(list(of))}" for n, of in labels.items()]
+    return f"Images: {next(iter(labels)) if len(labels) == 1 else '; '.join(told)}."

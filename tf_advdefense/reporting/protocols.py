@@ -75,6 +75,11 @@ class Protocol:
     def attacked(self) -> list[Condition]:
         return [c for c in self.conditions if c.attack != CLEAN]
 
+    def column(self, condition: Condition) -> list[Record]:
+        """The records of one condition."""
+        cells = ((model, condition) for model in self.models)
+        return [self.cells[cell] for cell in cells if cell in self.cells]
+
     def budget(self, condition: Condition) -> str:
         """The eps, and whatever else tells this attack from its twins in the table."""
         same = [c for c in self.conditions if c.attack == condition.attack]
@@ -100,6 +105,16 @@ class Protocol:
         """Whether a transfer table's cell is white-box: the source's own."""
         record = self.cells.get((model, condition), {})
         return bool(self.source) and record.get("setting") == WHITE_BOX
+
+
+def at_radius(protocol: Protocol, radius: float) -> list[Condition]:
+    """Of each attack the condition whose radius is nearest to this one."""
+    nearest: dict[tuple, Condition] = {}
+    for condition in protocol.attacked():
+        best = nearest.setdefault(condition.series, condition)
+        if abs(condition.eps - radius) < abs(best.eps - radius):
+            nearest[condition.series] = condition
+    return list(nearest.values())
 
 
 def seen(results: Results, protocol: Protocol, model: str) -> bool:

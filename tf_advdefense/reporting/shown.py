@@ -72,7 +72,7 @@ def differences(found: Iterable[Any]) -> Shown:
         [
             (
                 f"{each.first} - {each.second}",
-                threat(each.threat) if each.threat else "no attack",
+                formats.threat(each.threat) if each.threat else "no attack",
                 formats.count(each.pair.n),
                 formats.points(each.pair.gain),
                 formats.count(each.pair.only_first),
@@ -82,12 +82,6 @@ def differences(found: Iterable[Any]) -> Shown:
             for each in found
         ],
     )
-
-
-def threat(model: Any) -> str:
-    """`L∞ 8/255`, and what the attacker knows where it is not the model itself."""
-    known = "" if model.knowledge == "white-box" else f", {model.knowledge}"
-    return f"{formats.norm(model.norm)} {model.eps_text}{known}"
 
 
 def warnings(flags: Iterable[Flag]) -> list[str]:

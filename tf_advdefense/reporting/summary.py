@@ -1,9 +1,10 @@
-"""What the numbers say, in a few sentences computed from them.
+"""What the numbers say, in sentences computed from them, for a report's sections.
 
-    sentences(results, per_example)   # ["4 models were scored ...", ...]
+    scope(results)                 # "4 models were scored against ..."
+    tested(results, per_example)   # what the paired tests say
 
-Sentences whose models or attacks are absent are left out. `gains` says what it takes
-to gain.
+A sentence whose models or attacks are absent is empty. `gains` says what it takes to
+gain.
 """
 
 from collections.abc import Mapping
@@ -17,26 +18,35 @@ from tf_advdefense.reporting import tables
 from tf_advdefense.reporting.formats import code
 
 
-def sentences(results: Results, per_example: PerExample) -> list[str]:
-    """Plain sentences; `backticks` surround model names."""
+def scope(results: Results) -> str:
+    """How many models were scored, against what and on how many images."""
+    models = {r["target"] for r in results["records"]}
+    found = protocols.protocols(results)
+    attacks = dict.fromkeys(c.label for p in found for c in p.attacked())
+    counts = [r["num_examples"] for r in results["records"]]
+    if not models:
+        return "No model was scored."
+    against = f" against {formats.listing(list(attacks))}" if attacks else ""
+    plural = "model was" if len(models) == 1 else "models were"
+    images = f"{formats.spread(counts)} images a measurement"
+    return f"{len(models)} {plural} scored{against}, on {images}."
+
+
+def tested(results: Results, per_example: PerExample) -> list[str]:
+    """What the paired tests say: of clean accuracy, of attacks, and of the control."""
     found = protocols.protocols(results)
     white_box = next((p for p in found if p.source is None), None)
     transfer = _main_transfer(results, [p for p in found if p.source is not None])
-    spoken = [_scope(results, found)]
+    spoken = []
     if found:
         spoken.append(_clean_cost(results, per_example, found[0]))
     if white_box:
-        spoken += [
-            gains.told_gains(results, per_example, white_box),
-            _overlooked(results, white_box),
-            _distances(white_box),
-        ]
+        spoken.append(gains.told_gains(results, per_example, white_box))
     if transfer:
         spoken += [
             gains.told_gains(results, per_example, transfer),
             gains.told_control(results, per_example, transfer),
         ]
-    spoken.append(left_out(results.get("stale_sets", {})))
     return [sentence for sentence in spoken if sentence]
 
 
@@ -68,19 +78,6 @@ def _main_transfer(results, found):
     return (crafted_on_target or held_out or found or [None])[0]
 
 
-def _scope(results, found):
-    models = {r["target"] for r in results["records"]}
-    attacks = dict.fromkeys(c.label for p in found for c in p.attacked())
-    counts = [r["num_examples"] for r in results["records"]]
-    if not models:
-        return "No model was scored."
-    against = f" against {formats.listing(list(attacks))}" if attacks else ""
-    low, high = formats.count(min(counts)), formats.count(max(counts))
-    images = low if low == high else f"{low} to {high}"
-    plural = "model was" if len(models) == 1 else "models were"
-    return f"{len(models)} {plural} scored{against}, on {images} images a measurement."
-
-
 def _clean_cost(results, per_example, protocol):
     clean = next((c for c in protocol.conditions if c.attack == protocols.CLEAN), None)
     pairs = [
@@ -103,7 +100,7 @@ def _clean_cost(results, per_example, protocol):
     )
 
 
-def _overlooked(results, white_box):
+def overlooked(results: Results, white_box: protocols.Protocol) -> str:
     """Where an attacker who overlooks a defence makes it look best."""
     cells = protocols.oblivious(results, white_box)
     phrases = []
@@ -127,7 +124,8 @@ def _overlooked(results, white_box):
     )
 
 
-def _distances(protocol):
+def distances(protocol: protocols.Protocol) -> str:
+    """The mean distance that the minimal-norm attack needs, of every model."""
     attack = next(
         (c for c in protocol.attacked() if c.goal == protocols.MINIMAL_NORM), None
     )

@@ -30,10 +30,11 @@ def accuracy_table(results: Results, protocol: protocols.Protocol) -> Table | No
         for model in protocol.models
     ]
     header = _header(protocol, protocol.conditions)
-    return Table(_accuracy_caption(results, protocol), header, rows)
+    caption = protocol.title + (", in transfer" if protocol.source else ", white-box")
+    return Table(caption, header, rows, note=_accuracy_note(results, protocol))
 
 
-def _accuracy_caption(results, protocol):
+def _accuracy_note(results, protocol):
     images = "Source and target are the same model in every attacked cell."
     if protocol.source:
         images = f"All examples were crafted on {formats.code(protocol.source)}"
@@ -65,13 +66,30 @@ def budget(protocol: protocols.Protocol, condition: protocols.Condition) -> str:
 
 def model_cell(results: Results, name: str) -> Cell:
     """A row's heading: the model, its role if it is no target, its defence."""
-    model = results["models"].get(name, {})
+    model = results["models"].get(name)
+    return Cell(formats.code(name), _nature(model) if model else "")
+
+
+def _nature(model):
+    if model.get("adapted") is not None:  # Of its training nothing is known.
+        return "from elsewhere"
     role = model.get("role", "target")
     what = [] if role == "target" else [role]
-    return Cell(
-        formats.code(name),
-        ", ".join([*what, formats.defense(model.get("defense"))]) if model else "",
-    )
+    return ", ".join([*what, formats.defense(model.get("defense"))])
+
+
+def heat_cell(
+    results: Results,
+    protocol: protocols.Protocol,
+    model: str,
+    condition: protocols.Condition,
+) -> Cell:
+    """Accuracy alone, shaded; marked where it is not what its column says."""
+    record = protocol.cells.get((model, condition))
+    if record is None:
+        return NONE
+    mark = _mark(results, protocol, model, condition)
+    return Cell(formats.percent(record["accuracy"]), "", mark, record["accuracy"])
 
 
 def accuracy_cell(
@@ -82,12 +100,16 @@ def accuracy_cell(
 ) -> Cell:
     """Accuracy, interval and number of images; a dash where nothing was measured."""
     record = protocol.cells.get((model, condition))
-    mark = ""
-    if condition.attack != protocols.CLEAN and protocols.seen(results, protocol, model):
-        mark = TRAINED_ON
-    if protocol.is_own(model, condition):
-        mark = protocols.WHITE_BOX
+    mark = _mark(results, protocol, model, condition)
     return _scored(record, mark, _number_clean(protocol, model))
+
+
+def _mark(results, protocol, model, condition):
+    """Says that a cell of a transfer table is not held out."""
+    if protocol.is_own(model, condition):
+        return protocols.WHITE_BOX
+    attacked = condition.attack != protocols.CLEAN
+    return TRAINED_ON * (attacked and protocols.seen(results, protocol, model))
 
 
 def _number_clean(protocol, model):
@@ -123,14 +145,15 @@ def oblivious_table(results: Results, protocol: protocols.Protocol) -> Table | N
                 [Cell(formats.code(model), f"{setting} attacker")]
                 + [_scored(cells.get((model, c))) for c in protocol.attacked()]
             )
-    caption = (
+    note = (
         "Accuracy in %, with the 95 % interval and the number of images, of the whole "
         "model, on examples of an attacker who overlooks its defence (oblivious) and "
         "of one who attacks through it (adaptive: the white-box row above). Only the "
         "adaptive row tells how robust the model is."
     )
     header = _header(protocol, protocol.attacked())
-    return Table(caption, header, rows) if rows else None
+    caption = "Attacks that overlook the defence, and attacks through it"
+    return Table(caption, header, rows, note=note) if rows else None
 
 
 def gain_table(
@@ -146,13 +169,14 @@ def gain_table(
         for first, second in comparisons(results, protocol)
     ]
     rows = [row for row in rows if any(cell != NONE for cell in row[1:])]
-    caption = (
+    note = (
         "Difference in accuracy, in points, on the images that both models were scored "
         "on; below it the images that only the first and only the second model gets "
         "right, and the exact McNemar p-value."
     )
     header = _header(protocol, protocol.conditions)
-    return Table(caption, header, rows) if rows else None
+    caption = f"{protocol.title}: paired differences"
+    return Table(caption, header, rows, note=note) if rows else None
 
 
 def comparisons(
@@ -202,7 +226,7 @@ def distance_table(results: Results, protocol: protocols.Protocol) -> Table | No
         for model in protocol.models
         if (model, attack) in protocol.cells
     ]
-    caption = (
+    note = (
         "Attacks that look for the smallest change. Success is the share, in %, of "
         "correctly classified images that were fooled; distances are over those, in "
         "units of images in [0, 1]."
@@ -214,7 +238,8 @@ def distance_table(results: Results, protocol: protocols.Protocol) -> Table | No
         Cell("Mean distance"),
         Cell("Median distance"),
     ]
-    return Table(caption, header, rows) if rows else None
+    caption = "Distances that white-box attacks need"
+    return Table(caption, header, rows, note=note) if rows else None
 
 
 def _distance_cells(record):

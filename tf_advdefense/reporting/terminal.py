@@ -1,42 +1,35 @@
 """The accuracy tables of a report as aligned text, for the end of a command.
 
-print(render(results))
+print(render(results, per_example))
 """
 
+from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import protocols
 from tf_advdefense.reporting import tables
+from tf_advdefense.reporting import verdict
+from tf_advdefense.reporting.shown import Shown
+from tf_advdefense.reporting.shown import warnings
 
 
-def render(results: Results) -> str:
-    """One table per protocol: accuracy in % and its interval, `*` where white-box.
+def render(results: Results, per_example: PerExample) -> str:
+    """The verdict, a line for each red flag, and a table per protocol.
 
-    Before them, a line for each red flag.
+    Tables have accuracy in % and its interval, `*` where white-box.
     """
-    flags = [_flag(flag) for flag in results.get("flags") or []]
     shown = [
         _table(protocol.title, tables.accuracy_table(results, protocol))
         for protocol in protocols.protocols(results)
     ]
-    return "\n\n".join([*(["\n".join(flags)] if flags else []), *shown])
-
-
-def _flag(flag):
-    remedy = f". {flag['remedy']}" if flag.get("remedy") else ""
-    return f"Red flag: {flag['flag']}, {flag['where']}: {flag['detail']}{remedy}"
+    flags = warnings(results.get("flags") or [])
+    spoken = verdict.spoken(results, per_example)
+    return "\n\n".join(filter(None, [*shown, "\n".join(flags), spoken]))
 
 
 def _table(title, table):
-    rows = [
-        [_header(cell) for cell in table.header],
-        *([row[0].text.strip("`"), *map(_cell, row[1:])] for row in table.rows),
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-        for row in rows
-    ]
-    return "\n".join([title.replace("`", ""), *lines])
+    header = [_header(cell) for cell in table.header]
+    rows = [[row[0].text.strip("`"), *map(_cell, row[1:])] for row in table.rows]
+    return f"{title.replace('`', '')}\n{Shown(header, rows)}"
 
 
 def _header(cell):

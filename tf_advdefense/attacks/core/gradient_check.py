@@ -13,6 +13,15 @@ import keras
 import tensorflow as tf
 
 from tf_advdefense.attacks.core.model_fn import ModelFn
+from tf_advdefense.models.tflite import is_deployed
+
+# Remedies where there is no gradient.
+_ROUNDED = "Attack the model without its rounding or casting step, or approximate it."
+_DEPLOYED = (
+    "A TensorFlow Lite file has none: attack it by `square`, `hop_skip_jump`, "
+    "`spatial`, `spsa` or `noise`, or transfer from the float model that it was made "
+    "from: `compare(parent='FLOAT.keras')`."
+)
 
 cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
 
@@ -61,8 +70,8 @@ def _none(model_fn, x):
     layer = _layer(model_fn, x[:1], _cuts)
     return (
         "The model's logits must have a gradient with respect to its images. Received: "
-        f"none{layer and f', because {layer} has none'}. Attack the model without "
-        "its rounding or casting step, or approximate it."
+        f"none{layer and f', because {layer} has none'}. "
+        f"{_DEPLOYED if is_deployed(model_fn.model) else _ROUNDED}"
     )
 
 

@@ -14,6 +14,7 @@ from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
+from tf_advdefense.artifacts.runs import Run
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
@@ -35,15 +36,17 @@ _DEFAULT = ["fgsm", "cw", "sparse_l1"]
 def report(flags: FlagValues, command: str) -> None:
     """Measures, and writes the report to --report_dir."""
     distribution.set_up()
-    data = dataset_of(flags)
+    trained = _named_runs(flags)
+    data = dataset_of(flags, trained)
     threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
-    models = _models(flags, data)
+    models = _models(flags, trained, data)
     found = survey(
         models,
         data,
         _attacks(flags, threats, data),
         _sets(flags, data),
         threats=threats,
+        groups=_groups(flags),
         store=records.store_of(flags.output_dir),
         output_dir=flags.output_dir,
         num_examples=flags.num_examples,
@@ -56,15 +59,15 @@ def report(flags: FlagValues, command: str) -> None:
         say=functools.partial(print, flush=True),
     )
     directory = flags.report_dir or pathlib.Path(flags.output_dir, "report")
-    files = found.write(directory, **({"latex": True} if flags.latex else {}))
+    files = found.write(directory, latex=flags.latex)
     for run in models.values():
-        if isinstance(run, runs.Run):
+        if isinstance(run, Run):
             _write_card(run, (found.results, found.per_example))
-    tables = reporting.render_tables(found.results)
+    tables = reporting.render_tables(found.results, found.per_example)
     print(f"\n{tables}\n\nReport: {files['html']}")
 
 
-def _write_card(run: runs.Run, measured: tuple[Any, Any]) -> None:
+def _write_card(run: Run, measured: tuple[Any, Any]) -> None:
     """What was measured of a run, into its card and that of its export."""
     card = model_card.rendered(model_card.card(run.config, measured, name=run.name))
     saved_model.write_card(run.directory, card)
@@ -90,9 +93,16 @@ def _attacks(
     )
 
 
-def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
+def _models(flags: FlagValues, trained: list[Run], data: Dataset) -> dict[str, Any]:
     """Name to what is compared: the runs, and the models from elsewhere."""
-    models: dict[str, Any] = {run.name: run for run in _runs(flags, data)}
+    if flags.runs is None:  # those of the data set, of all there are
+        same = data.fingerprint
+        trained = [
+            run
+            for run in trained
+            if run.config["request"]["dataset_fingerprint"] == same
+        ]
+    models: dict[str, Any] = {run.name: run for run in trained}
     for path in flags.model_path:
         name = model_name(path)
         if name in models:
@@ -116,15 +126,19 @@ def _models(flags: FlagValues, data: Dataset) -> dict[str, Any]:
     return models
 
 
-def _runs(flags: FlagValues, data: Dataset) -> list[runs.Run]:
-    """Those of --runs, or all of the data set."""
+def _named_runs(flags: FlagValues) -> list[Run]:
+    """Those of --runs, or all there are."""
     names = runs.list_runs(flags.output_dir)
     if flags.runs is not None:
-        wanted = [name for each in flags.runs for name in _matching(each, names)]
-        return [runs.load_run(flags.output_dir, name) for name in dict.fromkeys(wanted)]
-    found = [runs.load_run(flags.output_dir, name) for name in names]
-    same = data.fingerprint
-    return [r for r in found if r.config["request"]["dataset_fingerprint"] == same]
+        names = [name for each in flags.runs for name in _matching(each, names)]
+    return [runs.load_run(flags.output_dir, name) for name in dict.fromkeys(names)]
+
+
+def _groups(flags: FlagValues) -> dict[str, list[str]]:
+    """Each pattern of --runs and the several runs that it stands for."""
+    names = runs.list_runs(flags.output_dir)
+    found = {each: _matching(each, names) for each in flags.runs or ()}
+    return {each: members for each, members in found.items() if len(members) > 1}
 
 
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
