@@ -22,6 +22,7 @@ ALLOWED = {
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),
         *("defenses", "evaluation.classifiers", "evaluation.diagnostics"),
+        "reporting.model_card",
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),
@@ -42,6 +43,8 @@ OWNED = {
 LIGHT = (
     *("reporting", "evaluation.records", "evaluation.statistics", "registry"),
     "evaluation.threat_models",
+    *("evaluation.error_rates", "evaluation.gate", "evaluation.baselines"),
+    "evaluation.changes",
     *("defenses.registry", "defenses.choices", "defenses.source_sets"),
     *("defenses.transforms.registry", "training.registry", "strategies"),
 )

@@ -76,7 +76,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON; NumPy numbers and arrays, and paths, are accepted."""
-    write_bytes(path, (_to_json(value) + "\n").encode())
+    write_bytes(path, (to_json(value) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -157,7 +157,7 @@ def claim(
         remove(directory)
     if _create(directory, request):
         return "new"
-    _check_same(directory, json.loads(_to_json(request)), convert or dict)
+    _check_same(directory, json.loads(to_json(request)), convert or dict)
     if (directory / CONFIG).exists():
         return "finished"
     if resume:
@@ -223,7 +223,8 @@ def _temporary(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
 
 
-def _to_json(value: Any) -> str:
+def to_json(value: Any) -> str:
+    """The text of `write_json`, without the newline at its end."""
     return json.dumps(value, indent=2, default=_plain)
 
 

@@ -4,8 +4,8 @@
     model = run.load_model()                 # images in [0, 1] -> logits
 
 A run directory holds `request.json` and `config.json` (see `files`), `model.keras`,
-`history.csv`, `checkpoints/`, `logs/` and, where exported, `saved_model/`. Models
-load with `safe_mode=True`: no code that lies in a file is run.
+`history.csv`, `checkpoints/`, `logs/`, a model card and, where exported,
+`saved_model/`. Models load with `safe_mode=True`: no code that lies in a file is run.
 """
 
 import dataclasses

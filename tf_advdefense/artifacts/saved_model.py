@@ -11,6 +11,7 @@ Gradients flow through the signature, as long as the loaded object is referenced
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import pathlib
 from typing import Any
 
@@ -20,7 +21,8 @@ import tensorflow as tf
 from tf_advdefense.artifacts import files
 
 # An export holds these, the last one always, and nothing else.
-_PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets")
+_CARD = ("model_card.md", "model_card.json")  # Absent from those of former versions.
+_PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets", *_CARD)
 _EVALUATION = "evaluation.json"
 
 
@@ -34,6 +36,7 @@ def export_saved_model(
     model: keras.Model,
     directory: files.Path,
     evaluation: dict[str, Any] | None = None,
+    card: Mapping[str, bytes] | None = None,
 ) -> None:
     """Writes `model` as a SavedModel, its evaluation beside it, whole or not at all.
 
@@ -45,6 +48,8 @@ def export_saved_model(
         model: keras.Model from images to logits.
         directory: path; a former export there is replaced, and nothing else.
         evaluation: dict of JSON values, written as `evaluation.json` in `directory`.
+        card: name to content of the files of a model card, `model_card.md` and
+            `model_card.json`.
 
     Raises:
         FileExistsError: `directory` holds anything but a former export.
@@ -56,6 +61,23 @@ def export_saved_model(
     with files.replacing(directory, is_export) as temporary:
         archive.write_out(str(temporary), verbose=False)
         files.write_json(temporary / _EVALUATION, evaluation or {})
+        write_card(temporary, card or {})
+
+
+def write_card(directory: files.Path, card: Mapping[str, bytes]) -> None:
+    """Writes a model card's files into a run or an export, each whole or not at all."""
+    for name, content in card.items():
+        assert name in _CARD, name
+        files.write_bytes(pathlib.Path(directory) / name, content)
+
+
+def exported_of_run(directory: files.Path) -> bool:
+    """Whether an export lies there that is a run's model as it was trained."""
+    directory = pathlib.Path(directory)
+    if not directory.is_dir() or not is_export(directory):
+        return False
+    # One behind transformations names the run that it was made of.
+    return "run" not in files.read_json(directory / _EVALUATION)
 
 
 def _endpoint(model: keras.Model) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:

@@ -92,7 +92,7 @@ def baseline_of(
     attacked = [] if threat is None else _attacked(results, per_example, name, threat)
     clean = clean_of(results, per_example, name)
     if threat is None or not attacked or clean is None:
-        under = "a threat model" if threat is None else formats.ball(threat)
+        under = "a threat model" if threat is None else formats.within(threat)
         raise ValueError(
             "`baseline` must hold clean accuracy and attacks on its model itself. "
             f"Received: results without those of {name} under {under}. Make them with "

@@ -135,7 +135,7 @@ def judged(former: Baseline, found: Survey, name: str, limits: Limits) -> GateRe
         former.robust,
         dict(zip(worst.index.tolist(), worst.ok.tolist())),
         limits,
-        under=formats.ball(former.threat),
+        under=formats.within(former.threat),
         clean=(former.clean, clean or {}),
         flags=tuple(found.results["flags"]),
     )

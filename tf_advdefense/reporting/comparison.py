@@ -14,7 +14,7 @@ from tf_advdefense.artifacts import files
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import markdown
 from tf_advdefense.reporting.document import Cell
-from tf_advdefense.reporting.document import Prose
+from tf_advdefense.reporting.document import Report
 from tf_advdefense.reporting.document import Section
 from tf_advdefense.reporting.document import Table
 from tf_advdefense.reporting.shown import Shown
@@ -49,10 +49,11 @@ def _page(found: Any, old: str, new: str) -> str:
     header, *rows = (
         [Cell(text) for text in row] for row in [shown.header, *shown.rows]
     )
-    told = Prose(f"Old: `{old}`. New: `{new}`. {found.note}")
-    caption = "Accuracy on the common images, and McNemar's exact test (two-sided)."
-    blocks = [told, Table(caption, header, rows)]
-    return markdown.render("Comparison", [Section("What changed", blocks)])
+    caption = "Accuracy on the common images, and McNemar's exact test (two-sided)"
+    sections = [Section("What changed", [Table(caption, header, rows)])]
+    between = [f"Old: `{old}`", f"new: `{new}`"]
+    report = Report("Comparison", between, found.note, "", "", [], [], sections)
+    return markdown.render(report)
 
 
 def _row(change: Any) -> tuple[str, ...]:

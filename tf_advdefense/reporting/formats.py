@@ -150,6 +150,12 @@ def threat(model: ThreatModel) -> str:
     return f"{norm(model.norm)}, ε = {model.eps_text or format(model.eps, 'g')}"
 
 
+def within(threat: Any) -> str:
+    """The ball, and what is known where not all is: "L∞ 8/255, transfer"."""
+    known = "" if threat.knowledge == "white-box" else f", {threat.knowledge}"
+    return ball(threat) + known
+
+
 def spread(counts: Sequence[int]) -> str:
     """ "128" if they are all the same, else "128 to 10,000"."""
     low, high = count(min(counts)), count(max(counts))

@@ -29,6 +29,7 @@ from tf_advdefense.datasets import pipeline
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.defense import BoundDefense
 from tf_advdefense.defenses.transforms import with_transforms
+from tf_advdefense.reporting import model_card
 from tf_advdefense.training import optimizers
 from tf_advdefense.training.checkpoints import best_epoch
 from tf_advdefense.training.mix import Mix
@@ -62,7 +63,8 @@ def train_run(
     """Train a classifier and write its run, `OUTPUT_DIR/runs/NAME`.
 
     The directory gets the model of the best epoch as `model.keras` and `saved_model/`,
-    `history.csv`, `logs/`, checkpoints, and, when all is done, `config.json`.
+    its card `model_card.md`, `history.csv`, `logs/`, checkpoints, and, when all is
+    done, `config.json`.
 
     Args:
       model: an architecture of `MODELS` or keras:NAME, or a `keras.Model` from images
@@ -212,25 +214,26 @@ class _Task:
             scored_on=self.data.validation,
         )
         evaluation = self._evaluation(history)
-        saved = runs.save_model(directory, classifier)
+        config = {
+            **evaluation,
+            **runs.save_model(directory, classifier),
+            "sources": sorted({*self.mix.source_names, *source_names(self.parts)}),
+            "num_params": classifier.count_params(),
+            "class_names": self.data.class_names,
+            "image_shape": self.data.image_shape,
+            "seconds": round(time.time() - self.started),
+            "versions": runs.versions(),
+            "git_commit": runs.git_commit(),
+            "command": command,
+        }
+        request = files.read_json(directory / files.REQUEST)
+        about = model_card.card({**config, "request": request}, name=self.name)
+        card = model_card.rendered(about)
         saved_model.export_saved_model(
-            classifier, directory / "saved_model", evaluation
+            classifier, directory / "saved_model", evaluation, card
         )
-        files.finish(
-            directory,
-            {
-                **evaluation,
-                **saved,
-                "sources": sorted({*self.mix.source_names, *source_names(self.parts)}),
-                "num_params": classifier.count_params(),
-                "class_names": self.data.class_names,
-                "image_shape": self.data.image_shape,
-                "seconds": round(time.time() - self.started),
-                "versions": runs.versions(),
-                "git_commit": runs.git_commit(),
-                "command": command,
-            },
-        )
+        saved_model.write_card(directory, card)
+        files.finish(directory, config)
         print(
             f"Test accuracy {100 * evaluation['test_accuracy']:.2f} % on "
             f"{len(self.data.test)} images. Run: {directory}"

@@ -14,6 +14,7 @@ from tf_advdefense.artifacts import saved_model
 from tf_advdefense.commands.work import transforms
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.targets import check_trained_on
+from tf_advdefense.reporting import model_card
 
 _CLEAN = (
     "dataset",
@@ -36,15 +37,20 @@ def export(flags: FlagValues) -> None:
 
 def _export_as_it_is(flags: FlagValues, run: runs.Run) -> None:
     evaluation = {key: run.config[key] for key in _CLEAN}
-    evaluation["records"] = _records(flags, run)
+    measured = _measured(flags, run)
+    evaluation["records"] = _records(run, measured)
+    card = model_card.card(run.config, measured, name=run.name)
     directory = pathlib.Path(flags.to or run.directory / "saved_model")
-    saved_model.export_saved_model(run.load_model(), directory, evaluation)
+    saved_model.export_saved_model(
+        run.load_model(), directory, evaluation, model_card.rendered(card)
+    )
     print(f"{directory}: {len(evaluation['records'])} measurements beside it.")
 
 
 def _export_transformed(flags: FlagValues, run: runs.Run) -> None:
     """The run's model behind --transforms, as a SavedModel and a .keras file."""
-    name = "-".join(["saved_model", *transforms.names(flags)])
+    names = transforms.names(flags)
+    name = "-".join(["saved_model", *names])
     directory = pathlib.Path(flags.to or run.directory / name)
     model = transforms.behind(
         flags, run.load_model(), lambda: _train_images(flags, run)
@@ -59,7 +65,14 @@ def _export_transformed(flags: FlagValues, run: runs.Run) -> None:
     _check_ours(path, directory)
     with files.replacing(path) as temporary:
         model.save(temporary)
-    saved_model.export_saved_model(model, directory, evaluation)
+    card = model_card.card(
+        run.config,
+        name=f"{run.name} behind {', '.join(names)}",
+        transforms=flags.transforms,
+    )
+    saved_model.export_saved_model(
+        model, directory, evaluation, model_card.rendered(card)
+    )
     print(f"{directory}: not measured yet, try report --runs= --model_path={path}")
 
 
@@ -81,15 +94,19 @@ def _train_images(flags: FlagValues, run: runs.Run) -> np.ndarray:
     return data.train.take(request["train_examples"]).images
 
 
-def _records(flags: FlagValues, run: runs.Run) -> list[dict[str, Any]]:
-    """What a report measured on these very weights."""
+def _measured(flags: FlagValues, run: runs.Run) -> tuple[Any, Any] | None:
+    """What the report holds, if it was measured on these very weights; else None."""
     directory = pathlib.Path(flags.report_dir or f"{flags.output_dir}/report")
     if flags.report_dir is None and not (directory / "results.json").exists():
+        return None
+    results, per_example = records.load_results(directory)
+    measured = results["models"].get(run.name, {}).get("weights_sha256")
+    same = measured == run.config["weights_sha256"]
+    return (results, per_example) if same else None
+
+
+def _records(run: runs.Run, measured: tuple[Any, Any] | None) -> list[dict[str, Any]]:
+    """Those of the run."""
+    if measured is None:
         return []
-    stored, _ = records.load_results(directory)
-    measured = stored["models"].get(run.name, {}).get("weights_sha256")
-    return [
-        record
-        for record in stored["records"]
-        if record["target"] == run.name and measured == run.config["weights_sha256"]
-    ]
+    return [record for record in measured[0]["records"] if record["target"] == run.name]

@@ -12,6 +12,7 @@ from tf_advdefense import distribution
 from tf_advdefense import reporting
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import runs
+from tf_advdefense.artifacts import saved_model
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
 from tf_advdefense.artifacts.runs import Run
 from tf_advdefense.commands.work.data import dataset_of
@@ -26,6 +27,7 @@ from tf_advdefense.evaluation.survey import survey
 from tf_advdefense.evaluation.targets import model_name
 from tf_advdefense.evaluation.targets import target_of_model
 from tf_advdefense.evaluation.threat_models import ThreatModel
+from tf_advdefense.reporting import model_card
 
 # Without --threat: of each kind one, at a cost that two processors bear.
 _DEFAULT = ["fgsm", "cw", "sparse_l1"]
@@ -37,8 +39,9 @@ def report(flags: FlagValues, command: str) -> None:
     trained = _named_runs(flags)
     data = dataset_of(flags, trained)
     threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
+    models = _models(flags, trained, data)
     found = survey(
-        _models(flags, trained, data),
+        models,
         data,
         _attacks(flags, threats, data),
         _sets(flags, data),
@@ -57,8 +60,19 @@ def report(flags: FlagValues, command: str) -> None:
     )
     directory = flags.report_dir or pathlib.Path(flags.output_dir, "report")
     files = found.write(directory, latex=flags.latex)
+    for run in models.values():
+        if isinstance(run, Run):
+            _write_card(run, (found.results, found.per_example))
     tables = reporting.render_tables(found.results, found.per_example)
     print(f"\n{tables}\n\nReport: {files['html']}")
+
+
+def _write_card(run: Run, measured: tuple[Any, Any]) -> None:
+    """What was measured of a run, into its card and that of its export."""
+    card = model_card.rendered(model_card.card(run.config, measured, name=run.name))
+    saved_model.write_card(run.directory, card)
+    if saved_model.exported_of_run(run.directory / "saved_model"):
+        saved_model.write_card(run.directory / "saved_model", card)
 
 
 def _attacks(
