@@ -69,6 +69,8 @@ class Signs(TypedDict, total=False):
     raised: int  # rightly classified, and less surely so when attacked
     missed: int  # fool what was attacked in the model's place, but not the model
     fooled_by: dict[str, int]  # of a sequence: by which of its parts
+    alike_clean: int  # of a deployed model: predicted as its parent does, when clean
+    alike: int  # and when attacked, by the parent's examples
     seen: int  # rightly classified images whose gradients were looked at
     zero_gradients: int  # the gradient of the log odds is exactly zero
     zero_ce_gradients: int  # that of the cross-entropy is, in float32

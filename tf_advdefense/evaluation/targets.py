@@ -39,6 +39,8 @@ class Target:
       masked: whether an attacker may overlook its defence: its oblivious accuracy is
         then measured beside the adaptive one.
       former_sha256: what former versions called it by, the hash of its file; or None.
+      parent: the float model that a deployed one was made from: attacks that need
+        gradients are crafted on it. See `parents`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Target:
     temperature: float = 1.0
     masked: bool = False
     former_sha256: str | None = None
+    parent: "Target | None" = None
 
     def is_called(self, sha256: str) -> bool:
         """Whether a recorded hash is of this model."""
@@ -110,7 +113,8 @@ def target_of_model(
         **dict.fromkeys(records.MODEL),
         "model": name,
         "defense": "none",
-        "num_params": adapted.model.count_params(),
+        # Keras sees no weights of a deployed model.
+        "num_params": adapted.model.count_params() or None,
         "adapted": list(adapted.notes),
         "warnings": list(adapted.warnings),
     }
