@@ -11,7 +11,7 @@ TensorFlow is loaded when one of these names is first used:
     craft                    an attack over arrays, batch by batch
     DEFENSES, make_defense   training losses: which loss on which images
     MODELS, build_model      Keras classifiers from images in [0, 1] to logits
-    load_model               a `.keras` file or a SavedModel, from elsewhere too
+    load_model               a `.keras` or `.tflite` file or a SavedModel, also others'
     adapt                    models as people have them: softmax, [0, 255], one logit
     load_dataset             a data set with its train, validation and test split
     AdversarialTrainer       the training step, under `keras.Model.fit`

@@ -165,7 +165,7 @@ def test_attacks_with_gradients_are_refused_and_others_named(files):
     deployed = load_model(files["int8"])
     for name, attack in ATTACKS.items():
         if attack.needs_gradient:
-            with pytest.raises(ValueError, match="A TensorFlow Lite file") as error:
+            with pytest.raises(ValueError, match="a TensorFlow Lite file by") as error:
                 attack(deployed, IMAGES[:2])
             assert "\n" not in str(error.value)
         else:

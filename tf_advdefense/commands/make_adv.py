@@ -94,7 +94,7 @@ def _define_model(values: FlagValues) -> None:
     group.text(
         "model_path",
         None,
-        "A .keras or .h5 file or SavedModel directory instead of a run.",
+        "A .keras, .h5 or .tflite file or SavedModel directory instead of a run.",
     )
     kinds.define_foreign(group)
 

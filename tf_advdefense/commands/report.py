@@ -3,6 +3,7 @@
     bin/report                                   # all runs, all test sets
     bin/report --runs=resnet50,resnet50-ensemble --attacks=pgd --eps=8/255
     bin/report --model_path=mine.keras --runs=   # a model from elsewhere, alone
+    bin/report --model_path=mine.tflite --parent=mine.keras --runs=
     bin/report --threat=Linf:8/255,L2:0.5,L1:12  # AutoAttack in three balls
     bin/report --compare=old/results.json,new/results.json       # what changed
 
@@ -32,8 +33,15 @@ def define(values: FlagValues) -> None:
     models.value(
         "model_path",
         [],
-        "Models from elsewhere, too: .keras or .h5 files, SavedModel directories.",
+        "Models from elsewhere, too: .keras, .h5 or .tflite files, SavedModel "
+        "directories.",
         parse=kinds.words,
+    )
+    models.text(
+        "parent",
+        None,
+        "The float model that .tflite files of --model_path were made from: examples "
+        "of attacks that need gradients are transferred from it.",
     )
     kinds.define_foreign(models)
     _define_attacks(values)

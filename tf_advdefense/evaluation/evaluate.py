@@ -24,6 +24,7 @@ from tf_advdefense.evaluation.classifiers import ModelOrPath
 from tf_advdefense.evaluation.classifiers import loaded
 from tf_advdefense.evaluation.outcome import Comparison
 from tf_advdefense.evaluation.outcome import Evaluation
+from tf_advdefense.evaluation.parents import with_parent
 from tf_advdefense.evaluation.progress import progress
 from tf_advdefense.evaluation.survey import Survey
 from tf_advdefense.evaluation.survey import survey
@@ -50,7 +51,8 @@ def evaluate(
 
     Args:
       model: a `keras.Model`, or the path of a `.keras` or `.h5` file or of a SavedModel
-        directory, as it is; see docs/models.md for what is adapted.
+        directory, as it is, or of a .tflite file, which has no gradient; see
+        docs/models.md for what is adapted, and for the latter's `parent`.
       images: uint8 or float `[n, height, width, channels]`, a `tf.data.Dataset` of
         (image, label), or the name of a data set, of whose test images the first
         `num_examples` are taken.
@@ -96,6 +98,9 @@ def compare(
         data set's.
       class_names: of the labels, for the report.
       input_range, preprocess: what the models take; found out by default.
+      parent: the float model that deployed ones, .tflite files, were made from: it is
+        measured, too, and attacks that need gradients are crafted on it, and scored on
+        them.
       batch_size: images per batch.
       seed: of the attacks' random draws.
       output_dir: measurements are kept there, and not taken again by the next call;
@@ -148,6 +153,7 @@ def measured(
     class_names: Sequence[str] | None = None,
     input_range: tuple[float, float] | None = None,
     preprocess: str | None = None,
+    parent: ModelOrPath | None = None,
     batch_size: int = 128,
     seed: int = 0,
     output_dir: str | os.PathLike[str] | None = None,
@@ -165,8 +171,12 @@ def measured(
     say = functools.partial(print, flush=True) if verbose else _silent
     if output_dir is None:
         say("Nothing is kept: give `output_dir` to have a second call reuse it.")
+    targets = {n: target_of_model(n, m, data, **adapting) for n, m in opened.items()}
+    if parent is not None:
+        own = target_of_model(_name(parent), parent, data, **adapting)
+        targets = with_parent(targets, own)
     return survey(
-        {n: target_of_model(n, model, data, **adapting) for n, model in opened.items()},
+        targets,
         data,
         suites.chosen(attacks, threats, data.test.images),
         threats=[] if _own(attacks) else threats,

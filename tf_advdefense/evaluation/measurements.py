@@ -18,6 +18,7 @@ import numpy as np
 
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.defenses.adaptive import attacked_view
@@ -55,6 +56,7 @@ class Measurement:
         what = [
             self.record["attack"],
             self.record["eps_text"],
+            f"of {self.parent.name}" if self.parent else None,
             "on",
             self.target.name,
             "(oblivious)" * (self.record["setting"] == "oblivious"),
@@ -79,6 +81,24 @@ class Measurement:
     def num_examples(self) -> int:
         return self.record["num_examples"]
 
+    @property
+    def parent(self) -> Target | None:
+        """What the attack is run on, where that is not the target itself."""
+        transferred = self.attack is not None and self.record["setting"] == "transfer"
+        return self.target.parent if transferred else None
+
+    @property
+    def examples_key(self) -> str:
+        """The key of the white-box measurement whose examples are scored."""
+        if self.parent is None:
+            return self.key
+        identity = {**self.identity, "target": self.identity["source"]}
+        del identity["source"]
+        record = {**self.record, "setting": "white-box"}
+        return dataclasses.replace(
+            self, target=self.parent, record=record, identity=identity
+        ).key
+
     def take(
         self,
         model: keras.Model,
@@ -86,6 +106,8 @@ class Measurement:
         batch_size: int,
         progress: Progress | None = None,
         looks: Looks | None = None,
+        parent: keras.Model | None = None,
+        crafting: scoring.Crafting = craft,
     ) -> tuple[Record, PerExample]:
         """Measures `model`; returns its record and {"KEY/...": array}.
 
@@ -94,12 +116,24 @@ class Measurement:
         Args:
           progress: called with the numbers of images done, of all, and of the fooled.
           looks: at gradients, shared by the measurements of a comparison.
+          parent: the model of `self.parent`.
+          crafting: `craft`, or what remembers what it made.
         """
         setting = self.record["setting"]
         attacked = None
         if setting in _OWN:
             attacked = attacked_view(setting, model, self.target.temperature)
-        fields, arrays = self._measured(model, attacked, data, batch_size, progress)
+        if self.attack is None:
+            fields, arrays = self._measured(model, attacked, data, batch_size)
+        else:
+            settings: Any = {
+                "batch_size": batch_size,
+                "seed": self.identity["seed"],
+                "progress": progress,
+                "crafting": crafting,
+            }
+            split = data.test.take(self.num_examples)
+            fields, arrays = self._attacked(model, attacked, parent, split, settings)
         if attacked is not None and self.record["access"] == "gradients":
             images = self._clean(data, arrays["index"])
             name = f"{self.target.name} {setting}"
@@ -118,22 +152,29 @@ class Measurement:
         attacked: keras.Model | None,
         data: Dataset,
         batch_size: int,
-        progress: Progress | None,
     ) -> scoring.Measured:
         if self.adv_set is not None:
             examples = adversarial_sets.read_arrays(self.adv_set)
             clean = clean_images(data, self.adv_set, examples)
             return scoring.on_set(model, examples, clean, batch_size, attacked)
-        if self.attack is None:
-            return scoring.on_clean(model, data.test, batch_size)
+        return scoring.on_clean(model, data.test, batch_size)
+
+    def _attacked(
+        self,
+        model: keras.Model,
+        attacked: keras.Model | None,
+        parent: keras.Model | None,
+        split: Split,
+        settings: dict[str, Any],
+    ) -> scoring.Measured:
+        """By the attack, on the model itself or on its parent."""
+        assert self.attack is not None
+        if self.parent is not None:
+            view = attacked_view("white-box", parent, self.parent.temperature)
+            return scoring.transferred(model, view, self.attack, split, **settings)
+        view = None if attacked is model else attacked
         return scoring.under_attack(
-            model,
-            self.attack,
-            data.test.take(self.num_examples),
-            batch_size,
-            seed=self.identity["seed"],
-            progress=progress,
-            attacked=None if attacked is model else attacked,
+            model, self.attack, split, attacked=view, **settings
         )
 
     def _clean(self, data: Dataset, index: np.ndarray) -> Split:

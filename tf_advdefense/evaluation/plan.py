@@ -40,7 +40,8 @@ def plan(
       targets: the models.
       sets: adversarial sets made from test images.
       attacks: pairs of an eps text, or None, and an attack that is run white-box on
-        every target.
+        every target; one that needs gradients on the parent of a deployed model, to be
+        scored on that (transfer).
       data: of the targets.
       num_examples: first test images for attacks of a few passes.
       few: the same for attacks that take more than `CHEAP` passes.
@@ -59,9 +60,11 @@ def plan(
         for eps_text, chosen in attacks:
             attack = _suited(chosen, target)
             count = _count(attack, data, num_examples, few)
-            if not any(_covers(s.config, target, attack, count) for s in sets):
+            parent = target.parent if attack.needs_gradient else None
+            source, setting = (parent, "transfer") if parent else (target, "white-box")
+            if not any(_covers(s.config, source, attack, count) for s in sets):
                 given = target, eps_text, attack, data, batch_size, seed, count
-                measurements.append(_live("white-box", *given))
+                measurements.append(_live(setting, *given))
             if target.masked:
                 count = _count(chosen, data, num_examples, few)
                 given = target, eps_text, chosen, data, batch_size, seed, count
@@ -194,10 +197,12 @@ def _live(
     num_examples: int,
 ) -> Measurement:
     described = attack_facts.described(attack)
+    parent = target.parent if setting == "transfer" else None
+    source = parent or target
     return _measurement(
         target,
         {
-            "source": target.name,
+            "source": source.name,
             "setting": setting,
             **described,
             "eps_text": eps_text,
@@ -210,7 +215,8 @@ def _live(
             "num_examples": num_examples,
             "batch_size": batch_size,
             "seed": seed,
-            **({} if target.temperature == 1 else {"temperature": target.temperature}),
+            **({"source": parent.sha256} if parent else {}),
+            **({} if source.temperature == 1 else {"temperature": source.temperature}),
         },
     )
 

@@ -74,6 +74,8 @@ class Signs(TypedDict, total=False):
     right_share: float
     right_interval: list[float]
     fooled_by: dict[str, int]  # of a sequence: by which of its parts
+    alike_clean: int  # of a deployed model: predicted as its parent does, when clean
+    alike: int  # and when attacked, by the parent's examples
     seen: int  # rightly classified images whose gradients were looked at
     zero_gradients: int  # the gradient of the log odds is exactly zero
     zero_ce_gradients: int  # that of the cross-entropy is, in float32

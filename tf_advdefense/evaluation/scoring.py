@@ -30,6 +30,7 @@ from tf_advdefense.images import padded
 
 Arrays = dict[str, np.ndarray]
 Measured = tuple[dict[str, Any], Arrays]
+Crafting = Callable[..., Arrays]  # `craft`, or what remembers what it made
 # Of several models, the mean of their log-probabilities; see `core.model_fn`.
 ModelFn: TypeAlias = keras.Model | Callable[[tf.Tensor], tf.Tensor] | list[keras.Model]
 
@@ -179,6 +180,7 @@ def under_attack(
     seed: int = 0,
     progress: Callable[[int, int, int], None] | None = None,
     attacked: ModelFn | None = None,
+    crafting: Crafting = craft,
 ) -> Measured:
     """White-box accuracy: `attack` on the model itself, leaving the true labels.
 
@@ -186,11 +188,12 @@ def under_attack(
       progress: called with the numbers of images done, of all, and of the fooled.
       attacked: the model to craft on, where it is not `model`: for an oblivious attack,
         `transforms.without_transforms(model)`.
+      crafting: makes the examples, as `craft` does.
 
     `forwards` and `backwards` in the fields are the mean passes taken per image.
     """
     started = time.perf_counter()
-    examples = craft(
+    examples = crafting(
         attacked or model,
         attack,
         split.images,
@@ -208,9 +211,64 @@ def under_attack(
         model, attacked or model, examples, split.images, batch_size, attack
     )
     fields["signs"] |= signs.over_draws(model, examples, split.images, batch_size)
+    return _live(fields, arrays, examples, started)
+
+
+def transferred(
+    model: ModelFn,
+    parent: ModelFn,
+    attack: Attack,
+    split: Split,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: Callable[[int, int, int], None] | None = None,
+    crafting: Crafting = craft,
+) -> Measured:
+    """Accuracy of a deployed model on examples of `attack`, white-box on its parent.
+
+    Args:
+      model: what is scored.
+      parent: what is attacked.
+      attack, split, batch_size, seed, progress, crafting: as of `under_attack`.
+
+    `signs` tell on how many images the two predict alike, when clean and when attacked;
+    passes are those of the attack.
+    """
+    started = time.perf_counter()
+    examples = crafting(
+        parent,
+        attack,
+        split.images,
+        split.labels,
+        split.index,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+    )
+    seen = {
+        **examples,
+        "clean_prediction": classify(model, split.images, batch_size),
+        "prediction": classify(model, examples["image"], batch_size),
+    }
+    fields, arrays = _measure_examples(seen)
+    fields["signs"] = {
+        name: int((seen[which] == examples[which]).sum())
+        for name, which in (
+            ("alike_clean", "clean_prediction"),
+            ("alike", "prediction"),
+        )
+    }
+    return _live(fields, arrays, examples, started)
+
+
+def _live(
+    fields: dict[str, Any], arrays: Arrays, examples: Arrays, started: float
+) -> Measured:
+    """A measurement with the passes of the attack that was run for it."""
     passes = {key: float(examples[key].mean()) for key in ("forwards", "backwards")}
     arrays["passes"] = (examples["forwards"] + examples["backwards"]).astype(np.int32)
-    return _timed({**fields, **passes}, started), {**arrays, "index": split.index}
+    index = examples["clean_index"]
+    return _timed({**fields, **passes}, started), {**arrays, "index": index}
 
 
 def _timed(fields: dict[str, Any], started: float) -> dict[str, Any]:

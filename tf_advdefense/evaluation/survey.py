@@ -23,6 +23,7 @@ from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
+from tf_advdefense.evaluation import parents
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.classifiers import said
 from tf_advdefense.evaluation.example_grids import example_grids
@@ -138,6 +139,8 @@ def survey(
         taken += taking.all_of(beside)
     per_example = {name: array for _, part in taken for name, array in part.items()}
     results = _results([record for record, _ in taken], targets, sets, data)
+    for line in parents.lines(results["records"]):
+        say(line)
     results["dataset"]["note"] = note
     results["stale_sets"] = stale
     results["commands"] += [command] if command else []

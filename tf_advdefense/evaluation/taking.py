@@ -15,6 +15,7 @@ from tf_advdefense.attacks.core.craft import estimate
 from tf_advdefense.attacks.core.craft import time_passes
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.last_crafted import LastCrafted
 from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.progress import Progress
@@ -44,27 +45,35 @@ class Taking:
     def all_of(self, measurements: Sequence[Measurement]) -> list[Taken]:
         """All of them, in their order: as they are stored, else taken and stored."""
         taken = {m.key: found for m in measurements if (found := self._stored(m.key))}
-        todo = [m for m in measurements if m.key not in taken]
-        targets = {m.target.name: m.target for m in todo}
+        todo = _together([m for m in measurements if m.key not in taken])
+        targets = {t.name: t for m in todo for t in (m.target, m.parent) if t}
         models = {name: target.load() for name, target in targets.items()}
         _announce(todo, models, self.data, self.batch_size, self.say)
-        looks = Looks()
+        looks, crafting = Looks(), LastCrafted()
         for each in todo:
-            model, shown = models[each.target.name], self._shown(each, taken)
-            found = each.take(model, self.data, self.batch_size, shown, looks)
+            found = each.take(
+                models[each.target.name],
+                self.data,
+                self.batch_size,
+                self._shown(each, taken),
+                looks,
+                models[each.parent.name] if each.parent else None,
+                crafting,
+            )
             taken[each.key] = found
             if self.store is not None:
                 records.store(self.store, *found)
         return [taken[m.key] for m in measurements]
 
     def _shown(self, each: Measurement, taken: Mapping[str, Taken]) -> Progress | None:
-        """What is told how far an attack is; of the target's clean images it knows."""
+        """What is told how far an attack is; of its model's clean images it knows."""
         if self.progress is None or each.attack is None:
             return None
+        attacked = (each.parent or each.target).name
         clean = [
             arrays[f"{record['key']}/ok"]
             for record, arrays in taken.values()
-            if record["target"] == each.target.name and record["attack"] == "clean"
+            if record["target"] == attacked and record["attack"] == "clean"
         ]
         # Who overlooks the defence sees what its stand-in makes of the examples.
         known = clean and each.record["setting"] == "white-box"
@@ -73,6 +82,14 @@ class Taking:
 
     def _stored(self, key: str) -> Taken | None:
         return None if self.store is None else records.stored(self.store, key)
+
+
+def _together(todo: Sequence[Measurement]) -> list[Measurement]:
+    """Those on the same examples, which are crafted once, one after the other."""
+    first: dict[str, int] = {}
+    for i, each in enumerate(todo):
+        first.setdefault(each.examples_key, i)
+    return sorted(todo, key=lambda each: first[each.examples_key])
 
 
 def _announce(
@@ -86,9 +103,12 @@ def _announce(
     if not todo:
         say("Everything is measured already.")
         return
-    attacked = [
-        (m.target.name, m.attack, m.num_examples) for m in todo if m.attack is not None
-    ]
+    crafted = {
+        m.examples_key: ((m.parent or m.target).name, m.attack, m.num_examples)
+        for m in todo
+        if m.attack is not None
+    }
+    attacked = list(crafted.values())
     say(f"{len(todo)} measurements to take, {len(attacked)} of them white-box attacks.")
     total = 0.0
     for name in dict.fromkeys(name for name, *_ in attacked):
@@ -109,8 +129,9 @@ def _announce(
             for attack, count in own
         )
         total += most
+        timed = "the input gradient" if gradient else "the forward pass"
         say(
-            f"  {name}: at most {formats.seconds(most)}, by {seconds[1]:.2f} s for "
-            "the input gradient of a batch."
+            f"  {name}: at most {formats.seconds(most)}, by {seconds[gradient]:.2f} s "
+            f"for {timed} of a batch."
         )
     say(f"The attacks take at most {formats.seconds(total)}; what is finished is kept.")

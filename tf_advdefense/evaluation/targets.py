@@ -43,6 +43,8 @@ class Target:
       random: whether it draws at inference: an attack then climbs its expectation, and
         AutoAttack is the version for such models.
       former_sha256: what former versions called it by, the hash of its file; or None.
+      parent: the float model that a deployed one was made from: attacks that need
+        gradients are crafted on it. See `parents`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Target:
     masked: bool = False
     random: bool = False
     former_sha256: str | None = None
+    parent: "Target | None" = None
 
     def is_called(self, sha256: str) -> bool:
         """Whether a recorded hash is of this model."""
@@ -116,7 +119,8 @@ def target_of_model(
         **dict.fromkeys(records.MODEL),
         "model": name,
         "defense": "none",
-        "num_params": adapted.model.count_params(),
+        # Keras sees no weights of a deployed model.
+        "num_params": adapted.model.count_params() or None,
         "adapted": list(adapted.notes),
         "warnings": list(adapted.warnings),
     }

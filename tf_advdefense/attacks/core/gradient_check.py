@@ -18,9 +18,9 @@ from tf_advdefense.models.tflite import is_deployed
 # Remedies where there is no gradient.
 _ROUNDED = "Attack the model without its rounding or casting step, or approximate it."
 _DEPLOYED = (
-    "A TensorFlow Lite file has none: attack it by `square`, `hop_skip_jump`, "
-    "`spatial`, `spsa` or `noise`, or transfer from the float model that it was made "
-    "from: `compare(parent='FLOAT.keras')`."
+    "Attack a TensorFlow Lite file by `square`, `hop_skip_jump`, `spatial`, `spsa` or "
+    "`noise`, or transfer from the float model that it was made from: "
+    "`compare(parent='FLOAT.keras')`."
 )
 
 cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits

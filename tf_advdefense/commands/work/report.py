@@ -19,11 +19,13 @@ from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.evaluate import threat
+from tf_advdefense.evaluation.parents import with_parent
 from tf_advdefense.evaluation.progress import progress
 from tf_advdefense.evaluation.suites import Chosen
 from tf_advdefense.evaluation.suites import chosen
 from tf_advdefense.evaluation.survey import is_of_test_images
 from tf_advdefense.evaluation.survey import survey
+from tf_advdefense.evaluation.targets import Target
 from tf_advdefense.evaluation.targets import model_name
 from tf_advdefense.evaluation.targets import target_of_model
 from tf_advdefense.evaluation.threat_models import ThreatModel
@@ -111,19 +113,26 @@ def _models(flags: FlagValues, trained: list[Run], data: Dataset) -> dict[str, A
                 f"--model_path={path} beside another {name}. Copy it to another name."
             )
         # Refused before the sets are read, if it cannot be measured.
-        models[name] = target_of_model(
-            name,
-            pathlib.Path(path),
-            data,
-            input_range=flags.input_range,
-            preprocess=flags.preprocess,
-        )
+        models[name] = _elsewhere(flags, path, data)
+    if flags.parent:
+        models = with_parent(models, _elsewhere(flags, flags.parent, data))
     if not models:
         raise FileNotFoundError(
             f"No finished run of {data.name} in {flags.output_dir}. Train one with "
             "`train_run`, or give --model_path."
         )
     return models
+
+
+def _elsewhere(flags: FlagValues, path: str, data: Dataset) -> Target:
+    """The model of a path, which takes what flags say of it."""
+    return target_of_model(
+        model_name(path),
+        pathlib.Path(path),
+        data,
+        input_range=flags.input_range,
+        preprocess=flags.preprocess,
+    )
 
 
 def _named_runs(flags: FlagValues) -> list[Run]:
