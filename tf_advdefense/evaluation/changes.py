@@ -185,5 +185,6 @@ def _note(each: list[Change], datasets: list[dict[str, Any]]) -> str:
             list(dict.fromkeys(told))
         )
     return (
-        f"{'; '.join(said)}; of {len(each)} tests, one in 20 is below 0.05 by chance."
+        f"{'; '.join(said)}; of {len(each)} tests about one in 20 would be below 0.05 "
+        "by chance."
     )

@@ -8,7 +8,10 @@ from tf_advdefense import datasets
 from tf_advdefense import distribution
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
+from tf_advdefense.commands.work.data import dataset_of
+from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import repetition
+from tf_advdefense.evaluation.baselines import Baseline
 from tf_advdefense.evaluation.baselines import read_baseline
 from tf_advdefense.evaluation.gate import Limits
 from tf_advdefense.reporting import checks
@@ -20,19 +23,15 @@ def gate(flags: FlagValues) -> int:
     Limits(flags.max_drop, flags.min_robust, flags.max_clean_drop)
     _check_model(flags)
     baseline = read_baseline(flags.baseline, flags.baseline_model)
+    run = runs.load_run(flags.output_dir, flags.run) if flags.run else None
     distribution.set_up()
     result = repetition.gate(
-        flags.model_path or runs.load_run(flags.output_dir, flags.run),
+        run or flags.model_path,
         baseline,
         flags.max_drop,
         flags.min_robust,
         max_clean_drop=flags.max_clean_drop,
-        images=datasets.load(
-            _given(flags, "dataset") or baseline.dataset["name"],
-            flags.data_dir,
-            flags.image_size,
-            flags.color,
-        ),
+        images=_images(flags, run, baseline),
         input_range=flags.input_range,
         preprocess=flags.preprocess,
         batch_size=_given(flags, "batch_size"),
@@ -52,6 +51,14 @@ def _check_model(flags: FlagValues) -> None:
         raise ValueError(
             f"A gate takes one of `model_path` and `run`. Received: {received}."
         )
+
+
+def _images(flags: FlagValues, run: runs.Run | None, baseline: Baseline) -> Dataset:
+    """Of the data set that is named, or that of the run, or the baseline's."""
+    if run is not None or flags["dataset"].present:
+        return dataset_of(flags, [run] if run else [])
+    name = baseline.dataset["name"]
+    return datasets.load(name, flags.data_dir, flags.image_size, flags.color)
 
 
 def _given(flags: FlagValues, name: str) -> Any:
