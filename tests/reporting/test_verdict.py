@@ -197,6 +197,12 @@ def test_success_against_passes():
     )
 
 
+def test_an_attack_that_spends_as_much_on_every_image_is_not_drawn():
+    results, arrays = labelled()
+    passes = {n: np.full(200, 40) for n in arrays if n.endswith("/passes")}
+    assert "How much work an attack is" not in sections(results, arrays | passes)
+
+
 def test_parts_without_arrays_are_left_out(data):
     titles = sections(*data)
     assert "Each class" not in titles and "How much work an attack is" not in titles

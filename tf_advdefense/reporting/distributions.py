@@ -84,12 +84,15 @@ def distance_figures(
 def effort_figures(
     per_example: PerExample, protocol: protocols.Protocol, lineup: Lineup
 ) -> list[Figure]:
-    """Of each attack that was run live: the share of images fooled within passes."""
+    """Of each attack that stops at what it fools: the share fooled within passes.
+
+    Of one that spends as much on every image there is nothing to draw.
+    """
     drawn = []
     for condition in protocol.attacked():
         found = amounts(protocol, condition, per_example, "passes")
         found = {model: found[model] for model in lineup if model in found}
-        if found:
+        if any(amount[0] < amount[-1] for amount, _ in found.values()):
             title = protocol.title_of(condition)
             most = max(amount[-1] for amount, _ in found.values())
             least = min(amount[0] for amount, _ in found.values())
