@@ -17,10 +17,12 @@ COMMANDS = [
     shlex.split(line.partition("#")[0])
     for page in PAGES
     for line in re.findall(
-        r"(?m)^    (bin/(?:train|make_adv|report|export).*)$",
+        r"(?m)^    (bin/(?:train|make_adv|report|gate|export).*)$",
         page.read_text(encoding="utf-8"),
     )
 ]
+# What ends a command whose flags were accepted.
+ABSENT = "nowhere|mine.keras|No image folder|No results.json"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -69,7 +71,7 @@ def test_the_main_path_is_there():
     ]
 
 
-@pytest.mark.parametrize("binary", ["train", "make_adv", "report", "export"])
+@pytest.mark.parametrize("binary", ["train", "make_adv", "report", "gate", "export"])
 def test_every_flag_of_a_command_exists(binary):
     # An unreachable data set ends each command after its flags were accepted.
     nowhere = ["--output_dir=nowhere", "--verbosity=0"]
@@ -81,7 +83,7 @@ def test_every_flag_of_a_command_exists(binary):
     assert lines
     for line, result in zip(lines, binaries.run_each(binary, lines)):
         assert result.returncode == 2, line
-        assert re.search("nowhere|mine.keras|No image folder", result.stderr), (
+        assert re.search(ABSENT, result.stderr), (
             line,
             result.stderr,
         )

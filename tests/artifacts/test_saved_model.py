@@ -139,6 +139,26 @@ def test_an_export_replaces_the_former_one(tmp_path):
     assert os.listdir(tmp_path) == ["m"]
 
 
+def test_a_card_lies_beside_it_and_leaves_it_an_export(tmp_path):
+    card = {"model_card.md": b"# a", "model_card.json": b"{}"}
+    saved_model.export_saved_model(small_model(), tmp_path / "m", {"a": 1}, card)
+    assert (tmp_path / "m" / "model_card.md").read_bytes() == b"# a"
+    assert saved_model.is_export(tmp_path / "m")
+    assert saved_model.exported_of_run(tmp_path / "m")
+    before = identity.files_sha256(tmp_path / "m")
+    saved_model.write_card(tmp_path / "m", {"model_card.md": b"# b"})
+    assert saved_model.is_export(tmp_path / "m")
+    # Written anew with every report, it does not make it another model.
+    assert identity.files_sha256(tmp_path / "m") == before
+    # Behind transformations it is another model; and so is what is no export.
+    evaluation = {"run": "a", "transforms": "bit_depth"}
+    saved_model.export_saved_model(small_model(), tmp_path / "m", evaluation)
+    assert not (tmp_path / "m" / "model_card.md").exists()
+    assert not saved_model.exported_of_run(tmp_path / "m")
+    assert not saved_model.exported_of_run(tmp_path)
+    assert not saved_model.exported_of_run(tmp_path / "absent")
+
+
 @pytest.mark.parametrize("held", ["photo.jpg", "evaluation.json", "both"])
 def test_a_directory_that_is_no_export_is_never_replaced(tmp_path, held):
     directory = tmp_path / "m"

@@ -35,6 +35,7 @@ QUICK = [
     (["make_adv", "--atack=cw"], 2, "Did you mean: attack"),
     (["report", "--attacks=cw,pdg"], 2, "Did you mean 'pgd'"),
     (["bench", "--attacks"], 2, "--run=NAME"),
+    (["gate"], 2, "--baseline"),
     (["export"], 2, "--run"),
     (["list", "--all"], 2, "all"),
     (["trian"], 2, "Did you mean 'train'"),

@@ -20,6 +20,7 @@ from tf_advdefense.evaluation.measurements import clean_images
 from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.evaluation.threat_models import robustness
 from tf_advdefense.evaluation.threat_models import threat_models
+from tf_advdefense.reporting import model_card
 
 RUNS = [
     "interrupted",
@@ -74,6 +75,8 @@ def test_a_run_directory(path):
         "config.json",
         "history.csv",
         "model.keras",
+        "model_card.json",
+        "model_card.md",
         "saved_model",
         "checkpoints",
         "logs",
@@ -414,6 +417,36 @@ def test_defences_that_are_overlooked_are_attacked_twice(path):
     assert text.count("oblivious attacker") == text.count("adaptive attacker") == 2
     config = read_json(directory / "runs" / names[2] / "config.json")
     assert [len(sha) for sha in config["request"]["sources"].values()] == [64, 64]
+
+
+def test_a_card_beside_every_run_and_its_export(path):
+    """Of crafting runs, which were measured in balls: numbers are the report's."""
+    outputs = path.outputs.parent / "crafting"
+    loaded = results.load_results(outputs / "report")
+    for name in runs.list_runs(outputs):
+        run = runs.load_run(outputs, name)
+        card = json.loads(json.dumps(model_card.card(run.config, loaded, name=name)))
+        found = [
+            read_json(directory / "model_card.json")
+            for directory in (run.directory, run.directory / "saved_model")
+        ]
+        assert found == [card, card]
+        (robust,) = card["robustness"]
+        (threat,) = threat_models(loaded[0])
+        worst = robustness(*loaded, name, threat)
+        assert robust["accuracy"] == worst.accuracy
+        assert card["clean"]["accuracy"] == run.config["test_accuracy"]
+        text = (run.directory / "model_card.md").read_text()
+        assert f"{100 * worst.accuracy:.1f}" in text and "upper bound" in text
+
+
+def test_the_card_of_an_export_is_of_the_report(path):
+    run = runs.load_run(path.outputs, "small_cnn-ensemble")
+    loaded = results.load_results(path.outputs / "report")
+    expected = model_card.rendered(model_card.card(run.config, loaded, name=run.name))
+    for name in model_card.NAMES:
+        held = (run.directory / "saved_model" / name).read_bytes()
+        assert held == expected[name]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tf_advdefense import datasets
 from tf_advdefense import defenses
 from tf_advdefense.artifacts import runs
 from tf_advdefense.models import resnet
+from tf_advdefense.reporting import model_card
 from tf_advdefense.training.run import train_run
 
 QUICK = {"epochs": 2, "batch_size": 16, "train_examples": 64}
@@ -54,6 +55,13 @@ def test_a_run_of_a_name(data, tmp_path, capsys, monkeypatch):
     images = data.test.images[:8] / np.float32(255)
     served = runs.load_model(run.directory / "saved_model")
     np.testing.assert_allclose(served(images), model(images), atol=1e-5)
+    # Its card, written before config.json, is that of what config.json holds.
+    about = model_card.card(run.config, name=run.name)
+    for name, content in model_card.rendered(about).items():
+        assert (run.directory / name).read_bytes() == content
+        assert (run.directory / "saved_model" / name).read_bytes() == content
+    assert about["limits"][0].startswith("Robustness was not measured")
+    assert about["model"]["transforms"] == "bit_depth:bits=4"
     # The same request is recognised, another one refused.
     capsys.readouterr()
     again = train_run("small_resnet", "pgd_at", data, defense_args=hyper, **settings)

@@ -19,6 +19,8 @@ import keras
 
 from tf_advdefense.artifacts import files
 
+# The files of a model card in an export: they speak of the model, and are no part of it.
+CARD = ("model_card.md", "model_card.json")
 # Of a serialised object: what a training adds, and what follows from the weights.
 _NO_ARCHITECTURE = ("compile_config", "build_config")
 
@@ -42,13 +44,15 @@ def model_sha256(model: keras.Model) -> str:
 def files_sha256(path: files.Path) -> str:
     """The SHA-256 of a model's file, or of all files of a directory.
 
-    Of a directory every file's relative path and SHA-256 enter, in sorted order.
+    Of a directory every file's relative path and SHA-256 enter, in sorted order, but
+    for those of a model card: it is written anew with every report on the model.
     """
     path = pathlib.Path(path)
     if path.is_file():
         return files.sha256(path)
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+    cards = {path / name for name in CARD}
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and p not in cards):
         line = f"{file.relative_to(path).as_posix()} {files.sha256(file)}\n"
         digest.update(line.encode())
     return digest.hexdigest()

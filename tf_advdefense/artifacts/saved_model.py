@@ -19,10 +19,10 @@ import keras
 import tensorflow as tf
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import identity
 
-# An export holds these, the last one always, and nothing else.
-_CARD = ("model_card.md", "model_card.json")  # Absent from those of former versions.
-_PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets", *_CARD)
+# An export holds these, the evaluation always, and nothing else.
+_PARTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets", *identity.CARD)
 _EVALUATION = "evaluation.json"
 
 
@@ -67,7 +67,7 @@ def export_saved_model(
 def write_card(directory: files.Path, card: Mapping[str, bytes]) -> None:
     """Writes a model card's files into a run or an export, each whole or not at all."""
     for name, content in card.items():
-        assert name in _CARD, name
+        assert name in identity.CARD, name
         files.write_bytes(pathlib.Path(directory) / name, content)
 
 
