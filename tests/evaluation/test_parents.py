@@ -15,6 +15,7 @@ from tf_advdefense.datasets.arrays import from_arrays
 from tf_advdefense.evaluation import last_crafted
 from tf_advdefense.evaluation import parents
 from tf_advdefense.evaluation.plan import plan
+from tf_advdefense.evaluation.survey import survey
 from tf_advdefense.evaluation.targets import target_of_model
 
 EPS = 0.02
@@ -115,6 +116,57 @@ def test_robust_is_what_withstands_transfer_and_queries(found):
     assert not np.array_equal(one, other)
     assert result.robust_accuracy.value == np.mean(one & other)
     assert "FGSM and Square" in result.verdict
+
+
+def test_transfer_alone_is_an_answer_and_said_to_be_no_more(
+    parent, path, labels, by_hand
+):
+    result = adv.evaluate(
+        path, IMAGES, labels, "fgsm", eps=EPS, parent=parent, verbose=False
+    )
+    _, (clean, attacked) = by_hand
+    ok = (clean == labels) & (attacked == labels)
+    assert result.robust_accuracy.value == ok.mean()
+    assert f"it keeps {100 * ok.mean():.1f} %" in result.verdict
+    assert "met no white-box attack, only transfer" in result.verdict
+    beside = dataclasses.replace(result, name="parent")
+    own = record(beside, "fgsm", "white-box")
+    assert beside.robust_accuracy.value == own["accuracy"]
+
+
+def test_a_set_of_the_parent_is_not_crafted_again_and_agreement_is_counted(
+    parent, path, labels, by_hand, tmp_path
+):
+    data = from_arrays(IMAGES, labels, num_classes=small_models.CLASSES)
+    own = target_of_model("parent", parent, data)
+    made = adv.make_set(
+        parent, ATTACKS[0], data, output_dir=tmp_path, batch_size=24, say=list
+    )
+    target = target_of_model("m.tflite", path, data)
+    keys = []
+    for models in (
+        {"m.tflite": target},
+        parents.with_parent({"m.tflite": target}, own),
+    ):
+        found = survey(models, data, [], [made], batch_size=24, say=list)
+        (one,) = (r for r in found.results["records"] if r["setting"] == "transfer")
+        keys.append(one["key"])
+    predictions, (clean, attacked) = by_hand
+    assert one["signs"] == {
+        "alike_clean": (clean == predictions[0]).sum(),
+        "alike": (attacked == predictions[1]).sum(),
+    }
+    assert len(set(keys)) == 2 and one["adv_set"] == made.name
+    planned = plan(
+        list(models.values()),
+        [made],
+        [(None, ATTACKS[0])],
+        data,
+        num_examples=24,
+        few=24,
+        batch_size=24,
+    )
+    assert not [m for m in planned if m.attack is not None]
 
 
 def test_measured_once_and_crafted_once(found, parent, path, labels, monkeypatch):

@@ -97,6 +97,46 @@ def test_who_knows_less_can_do_less():
 
 
 @pytest.mark.quick
+def test_examples_of_its_parent_are_all_there_is_to_know_of_a_deployed_model():
+    """Without a gradient of its own, and not those of whichever other model."""
+    signs = {"alike_clean": 6, "alike": 4}
+    transfer = ({"setting": "transfer"}, SIX, [0, 1, 1, 1, 1, 0], [0.1] * 6)
+    parents = ({**transfer[0], "signs": signs}, *transfer[1:])
+    queries = ({"access": "scores"}, SIX, [1, 0, 1, 1, 1, 0], [0.1] * 6)
+    assert robustness(*results(transfer), "a", BALL) is None
+    found, arrays = results(parents)
+    assert knowledge_of(found["records"][0]) == "transfer"
+    assert robustness(found, arrays, "a", BALL).correct == 4
+    assert robustness(*results(parents, queries), "a", BALL).correct == 3
+    # A random search on the parent has climbed nothing.
+    noise = ({**parents[0], "access": "scores"}, *parents[1:])
+    assert threat_models(results(noise)[0])[0].knowledge == "black-box"
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("searched", [False, True])
+def test_several_deployed_models_do_not_hide_their_parents_own_numbers(searched):
+    deployed = [
+        (
+            {"target": name, "setting": "transfer", "signs": {"alike": 6}},
+            SIX,
+            CLEAN,
+            [0.1] * 6,
+        )
+        for name in ("b", "c")
+    ]
+    queries = [
+        ({"target": name, "access": "scores"}, SIX, CLEAN, [0.1] * 6)
+        for name in ("a", "b", "c")
+    ]
+    found, arrays = results(WEAK, *deployed, *(queries if searched else ()))
+    (threat,) = threat_models(found)
+    assert threat.knowledge == "white-box"
+    right = [robustness(found, arrays, name, threat).correct for name in "abc"]
+    assert right == [4, 5, 5]
+
+
+@pytest.mark.quick
 def test_a_minimal_norm_alone_answers_any_radius():
     measured = results(NEAR)
     for eps, right in ((0.0, 5), (0.098, 5), (0.1, 4), (0.2, 1), (0.3, 0)):

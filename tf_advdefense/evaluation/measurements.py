@@ -156,7 +156,11 @@ class Measurement:
         if self.adv_set is not None:
             examples = adversarial_sets.read_arrays(self.adv_set)
             clean = clean_images(data, self.adv_set, examples)
-            return scoring.on_set(model, examples, clean, batch_size, attacked)
+            source = self.adv_set.config["request"]["source_sha256"]
+            of_parent = self.target.parent_called(source) is not None
+            return scoring.on_set(
+                model, examples, clean, batch_size, attacked, of_parent
+            )
         return scoring.on_clean(model, data.test, batch_size)
 
     def _attacked(

@@ -17,6 +17,7 @@ from typing import Any
 
 from tf_advdefense.evaluation.records import Record
 from tf_advdefense.evaluation.targets import Target
+from tf_advdefense.evaluation.threat_models import is_of_parent
 from tf_advdefense.models.tflite import is_deployed
 from tf_advdefense.reporting import formats
 
@@ -67,7 +68,7 @@ def lines(records: Sequence[Record]) -> list[str]:
     """
     targets: dict[str, list[Record]] = {}
     for record in records:
-        if "alike" in (record["signs"] or {}):
+        if is_of_parent(record):
             targets.setdefault(record["target"], []).append(record)
     return [line for name in targets for line in _of(name, targets[name], records)]
 
@@ -75,8 +76,11 @@ def lines(records: Sequence[Record]) -> list[str]:
 def _of(
     name: str, transferred: Sequence[Record], records: Sequence[Record]
 ) -> Iterator[str]:
-    for count in dict.fromkeys(record["num_examples"] for record in transferred):
-        yield _agreement([r for r in transferred if r["num_examples"] == count])
+    alike: dict[tuple, list[Record]] = {}
+    for record in transferred:
+        images = record["source"], record["num_examples"], _share(record, "alike_clean")
+        alike.setdefault(images, []).append(record)
+    yield from map(_agreement, alike.values())
     if not any(r["target"] == name and r["setting"] == "white-box" for r in records):
         yield (
             f"{name} itself was not attacked, and its accuracy is an upper bound: add "

@@ -58,10 +58,10 @@ def plan(
         measurements.append(_clean(target, data))
         measurements += [_on_set(target, adv_set) for adv_set in sets]
         for eps_text, chosen in attacks:
-            attack = _suited(chosen, target)
-            count = _count(attack, data, num_examples, few)
-            parent = target.parent if attack.needs_gradient else None
+            parent = target.parent if chosen.needs_gradient else None
             source, setting = (parent, "transfer") if parent else (target, "white-box")
+            attack = _suited(chosen, source)
+            count = _count(attack, data, num_examples, few)
             if not any(_covers(s.config, source, attack, count) for s in sets):
                 given = target, eps_text, attack, data, batch_size, seed, count
                 measurements.append(_live(setting, *given))
@@ -162,6 +162,7 @@ def _on_set(target: Target, adv_set: AdversarialSet) -> Measurement:
     config = adv_set.config
     request = config["request"]
     own = target.is_called(request["source_sha256"])
+    parent = target.parent_called(request["source_sha256"])
     known = {key: request[key] for key in ("attack", "norm", "goal", "access")}
     # A targeted attack is another attack: it gets a column of its own.
     params = {
@@ -182,7 +183,11 @@ def _on_set(target: Target, adv_set: AdversarialSet) -> Measurement:
             "num_examples": config["num_examples"],
         },
         adv_set=adv_set,
-        identity={"files": config["files"]},
+        # Agreement with a parent is measured, too.
+        identity={
+            "files": config["files"],
+            **({"source": parent.sha256} if parent else {}),
+        },
     )
 
 

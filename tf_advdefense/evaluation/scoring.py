@@ -148,6 +148,7 @@ def on_set(
     clean_images: np.ndarray,
     batch_size: int = 128,
     attacked: ModelFn | None = None,
+    of_parent: bool = False,
 ) -> Measured:
     """Accuracy on an adversarial set made for whichever model.
 
@@ -156,6 +157,8 @@ def on_set(
       clean_images: uint8 [n, ...], the images that the set was made from, in its order.
       attacked: for a set that was made on this model, what was climbed: the model, or
         what stood in its place. Its `signs` are gathered, then.
+      of_parent: whether it was made on the parent of this deployed model. Its `signs`
+        tell how far the two agree, then; see `transferred`.
     """
     started = time.perf_counter()
     seen = {
@@ -167,6 +170,8 @@ def on_set(
     found = signs.over_draws(model, seen, clean_images, batch_size)
     if attacked is not None:
         found |= signs.of_examples(model, attacked, seen, clean_images, batch_size)
+    if of_parent:
+        found |= signs.agreement(seen, examples)
     if found:
         fields["signs"] = found
     return _timed(fields, started), {**arrays, "index": examples["clean_index"]}
@@ -251,13 +256,7 @@ def transferred(
         "prediction": classify(model, examples["image"], batch_size),
     }
     fields, arrays = _measure_examples(seen)
-    fields["signs"] = {
-        name: int((seen[which] == examples[which]).sum())
-        for name, which in (
-            ("alike_clean", "clean_prediction"),
-            ("alike", "prediction"),
-        )
-    }
+    fields["signs"] = signs.agreement(seen, examples)
     return _live(fields, arrays, examples, started)
 
 

@@ -115,6 +115,22 @@ def over_draws(
     }
 
 
+def agreement(
+    seen: Mapping[str, np.ndarray], examples: Mapping[str, np.ndarray]
+) -> Signs:
+    """On how many images a deployed model predicts the same class as its parent.
+
+    Args:
+      seen: int `clean_prediction` and `prediction` [n] of the deployed model.
+      examples: the same of its parent, on the same images in the same order.
+    """
+    clean, attacked = (
+        int((seen[name] == examples[name]).sum())
+        for name in ("clean_prediction", "prediction")
+    )
+    return {"alike_clean": clean, "alike": attacked}
+
+
 def _by_part(
     attack: Attack, forwards: np.ndarray, view: ModelFn, images: np.ndarray
 ) -> dict[str, int]:

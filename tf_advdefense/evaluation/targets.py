@@ -62,6 +62,10 @@ class Target:
         """Whether a recorded hash is of this model."""
         return sha256 in (self.sha256, self.former_sha256)
 
+    def parent_called(self, sha256: str) -> "Target | None":
+        """Its parent, if a recorded hash is of that."""
+        return self.parent if self.parent and self.parent.is_called(sha256) else None
+
     @property
     def adaptation(self) -> tuple[list[str], list[str]]:
         """What was adapted of a model from elsewhere, and what could not be."""

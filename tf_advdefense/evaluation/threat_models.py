@@ -7,8 +7,9 @@
 An image is robust under a threat model if it is right when clean, and no attack of any
 record found a wrong copy of it in the ball: not the attacks at that radius, nor those
 at a smaller one, nor one that looked for a small norm and got this near. An attacker
-who knows more can do whatever one who knows less can. This module does without
-TensorFlow.
+who knows more can do whatever one who knows less can. A deployed model has no gradient:
+whoever climbs those of its parent (`parents`) knows all that there is to know. This
+module does without TensorFlow.
 """
 
 from collections.abc import Sequence
@@ -97,6 +98,18 @@ def knowledge_of(record: Record) -> str:
     return "white-box" if record["access"] in (None, "gradients") else "black-box"
 
 
+def is_of_parent(record: Record) -> bool:
+    """Whether a deployed model was scored on examples of its parent; see `parents`."""
+    return "alike" in (record.get("signs") or {})
+
+
+def _granted(record: Record) -> str:
+    """What there was to know of it: the parent of a deployed model is all there is."""
+    if is_of_parent(record):
+        return knowledge_of({**record, "setting": "white-box"})
+    return knowledge_of(record)
+
+
 def threat_models(results: Results) -> list[ThreatModel]:
     """Those that were asked for, or else the balls that were attacked.
 
@@ -116,7 +129,7 @@ def threat_models(results: Results) -> list[ThreatModel]:
     def rank(ball: tuple[str, float]) -> tuple:
         norm, eps = ball
         away = abs(math.log(eps / _STANDARD.get(norm, eps)))
-        own = {r["target"] for r in balls[ball] if knowledge_of(r) != "transfer"}
+        own = {r["target"] for r in balls[ball] if _granted(r) != "transfer"}
         return -len(own), -len(balls[ball]), NORMS.index(norm), away
 
     return [_threat(balls[ball]) for ball in sorted(balls, key=rank)]
@@ -126,8 +139,8 @@ def _threat(records: Sequence[Record]) -> ThreatModel:
     """What most of the models met there."""
     first: Any = records[0]
     met: dict[str, str] = {}
-    for record in sorted(records, key=lambda r: KNOWLEDGE.index(knowledge_of(r))):
-        met[record["target"]] = knowledge_of(record)
+    for record in sorted(records, key=lambda r: KNOWLEDGE.index(_granted(r))):
+        met[record["target"]] = _granted(record)
     known = list(met.values())
     most = max(KNOWLEDGE[::-1], key=known.count)
     text = first["eps_text"] or f"{first['eps']:g}"
@@ -141,7 +154,8 @@ def robustness(
 
     The images are those that every attack at this radius was run on; without any, those
     of the attacks that look for a small norm. Unless the attacker only has examples of
-    others, one of these must have attacked the model itself.
+    others, one of these must have attacked the model itself, or a deployed one's
+    parent.
     """
     records = _of(results, target, threat)
     norm = [r for r in records if r["norm"] == threat.norm]
@@ -190,7 +204,7 @@ def _of(results: Results, target: str, threat: ThreatModel) -> list[Record]:
 
 
 def _meets(record: Record, threat: ThreatModel) -> bool:
-    return threat.knowledge == "transfer" or knowledge_of(record) != "transfer"
+    return threat.knowledge == "transfer" or _granted(record) != "transfer"
 
 
 def _shared(per_example: PerExample, records: Sequence[Record]) -> np.ndarray | None:
