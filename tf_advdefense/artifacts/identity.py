@@ -19,7 +19,8 @@ import keras
 
 from tf_advdefense.artifacts import files
 
-# The files of a model card in an export: they speak of the model and are no part of it.
+# The files of a model card in an export: they speak of the model, of which they are no
+# part.
 CARD = ("model_card.md", "model_card.json")
 # Of a serialised object: what a training adds, and what follows from the weights.
 _NO_ARCHITECTURE = ("compile_config", "build_config")
