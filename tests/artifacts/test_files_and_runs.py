@@ -295,7 +295,7 @@ def test_an_unfinished_run_says_how_to_continue(tmp_path):
 def test_no_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="No model at") as error:
         runs.load_model(tmp_path / "x.keras")
-    wanted = "Give a .keras, .h5 or .tflite file or a SavedModel, a directory"
+    wanted = "Give a .keras, .h5 or .tflite file or a SavedModel directory"
     assert wanted in one_line(error)
 
 

@@ -4,8 +4,8 @@
     model = run.load_model()                 # images in [0, 1] -> logits
 
 A run directory holds `request.json` and `config.json` (see `files`), `model.keras`,
-`history.csv`, `checkpoints/`, `logs/`, a model card and, where exported,
-`saved_model/`. Models load with `safe_mode=True`: no code that lies in a file is run.
+`history.csv`, `checkpoints/`, `logs/` and, where exported, `saved_model/`. Models
+load with `safe_mode=True`: no code that lies in a file is run.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from tf_advdefense.models.outputs import one_output
 
 _PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow_datasets", "numpy")
 KERAS_FILES = (".keras", ".h5", ".hdf5")
-_KINDS = ".keras, .h5 or .tflite file or a SavedModel, a directory with saved_model.pb"
+_FILES = ".keras, .h5 or .tflite file"
 _OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that directory."
 
 
@@ -128,8 +128,10 @@ def load_model(path: files.Path) -> keras.Model:
     if (path / "saved_model.pb").exists():
         return _load_saved_model(path)
     if not path.exists():
-        raise FileNotFoundError(f"No model at {path}. Give a {_KINDS}.")
-    if path.suffix == tflite.SUFFIX:
+        raise FileNotFoundError(
+            f"No model at {path}. Give a {_FILES} or a SavedModel directory."
+        )
+    if path.is_file() and path.suffix == tflite.SUFFIX:
         return tflite.load_tflite(path)
     if path.name.endswith(".weights.h5"):
         raise ValueError(
@@ -138,8 +140,8 @@ def load_model(path: files.Path) -> keras.Model:
         )
     if path.is_dir() or path.suffix not in KERAS_FILES:
         raise ValueError(
-            f"A model is a {_KINDS}. Received: {path}. Save it with "
-            "model.save('NAME.keras')."
+            f"A model is a {_FILES} or a directory with saved_model.pb. "
+            f"Received: {path}. Save it with model.save('NAME.keras')."
         )
     return _load_keras(path)
 
