@@ -36,6 +36,7 @@ def card(
     *,
     name: str = "model",
     transforms: str | None = None,
+    saved_as: tuple[str, str] = ("model.keras", "saved_model"),
 ) -> dict[str, Any]:
     """The card of a run's model, as JSON values.
 
@@ -45,6 +46,7 @@ def card(
       name: of the run.
       transforms: input transformations put in front of the model since, of which
         nothing was measured; None for the model as it was trained.
+      saved_as: paths of its Keras file and of its SavedModel, as they are to be loaded.
 
     Returns:
       A dict with model, data, training, clean, robustness, flags, limits and loading.
@@ -61,7 +63,7 @@ def card(
         "robustness": robust,
         "flags": _flags(results, known_as) if results else [],
         "limits": _limits(robust, as_trained),
-        "loading": _loading(config),
+        "loading": _loading(config, *saved_as),
     }
 
 
@@ -208,17 +210,19 @@ def _limits(robust: list[dict[str, Any]], as_trained: bool) -> list[str]:
     ]
 
 
-def _loading(config: Mapping[str, Any]) -> dict[str, Any]:
+def _loading(
+    config: Mapping[str, Any], keras_file: str, directory: str
+) -> dict[str, Any]:
     shape = [None, *config["image_shape"]]
     return {
         "python": [
             "import tf_advdefense as adv",
-            'model = adv.load_model("model.keras")  # images in [0, 1] to logits',
+            f'model = adv.load_model("{keras_file}")  # images in [0, 1] to logits',
         ],
         "saved_model": [
             "import tensorflow as tf",
-            'loaded = tf.saved_model.load("saved_model")',
-            'loaded.signatures["serving_default"](images)["class"]',
+            f'loaded = tf.saved_model.load("{directory}")',
+            'loaded.signatures["serving_default"](tf.constant(images))["class"]',
         ],
         "signature": {
             "images": {"dtype": "float32", "shape": shape, "range": [0, 1]},

@@ -134,7 +134,7 @@ def _loading(loading: Mapping[str, Any]) -> list[Any]:
     shape = ", ".join(map(str, images["shape"]))
     outputs = formats.listing(list(map(code, loading["signature"]["outputs"])))
     return [
-        Prose("In Python, with this package:"),
+        Prose("In Python, with this package, where the file lies:"),
         Code(loading["python"]),
         Prose(
             f"Where only TensorFlow is installed. `serving_default` takes images "

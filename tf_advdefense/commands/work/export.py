@@ -39,8 +39,9 @@ def _export_as_it_is(flags: FlagValues, run: runs.Run) -> None:
     evaluation = {key: run.config[key] for key in _CLEAN}
     measured = _measured(flags, run)
     evaluation["records"] = _records(run, measured)
-    card = model_card.card(run.config, measured, name=run.name)
     directory = pathlib.Path(flags.to or run.directory / "saved_model")
+    saved_as = run.model_path.name, directory.name
+    card = model_card.card(run.config, measured, name=run.name, saved_as=saved_as)
     saved_model.export_saved_model(
         run.load_model(), directory, evaluation, model_card.rendered(card)
     )
@@ -69,6 +70,7 @@ def _export_transformed(flags: FlagValues, run: runs.Run) -> None:
         run.config,
         name=f"{run.name} behind {', '.join(names)}",
         transforms=flags.transforms,
+        saved_as=(path.name, directory.name),
     )
     saved_model.export_saved_model(
         model, directory, evaluation, model_card.rendered(card)
