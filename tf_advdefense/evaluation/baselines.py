@@ -106,7 +106,7 @@ def baseline_of(
         results["dataset"],
         threat,
         tuple(r for r in attacked if r["setting"] == "white-box"),
-        dict(zip(worst.index.tolist(), worst.ok.tolist())),
+        worst.right,
         clean,
         dict(results.get("settings") or {}),
     )

@@ -149,8 +149,7 @@ def _correct(per_example: PerExample, record: Record) -> Right:
 
 def _worst(loaded: Loaded, name: str, threat: ThreatModel) -> tuple[str, Right]:
     found = robustness(*loaded, name, threat)
-    right = {} if found is None else dict(zip(found.index.tolist(), found.ok.tolist()))
-    return formats.within(threat), right
+    return formats.within(threat), {} if found is None else found.right
 
 
 def _condition(results: Results, record: Record) -> tuple:

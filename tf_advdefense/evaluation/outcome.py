@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from tf_advdefense.evaluation.baselines import clean_of
 from tf_advdefense.evaluation.records import Flag
 from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Record
@@ -211,13 +212,11 @@ class Comparison:
 
     def _right(self, name: str, threat: ThreatModel | None) -> dict[int, bool]:
         """Whether each image is right, by its index."""
-        found = self[name]
-        if threat is not None:
-            robust = found.under(threat)
-            return {} if robust is None else dict(zip(robust.index, robust.ok))
-        clean = next(r for r in found.records if r["attack"] == "clean")
-        arrays = (found.per_example[f"{clean['key']}/{n}"] for n in ("index", "ok"))
-        return dict(zip(*arrays))
+        survey = self.survey
+        if threat is None:
+            return clean_of(survey.results, survey.per_example, name) or {}
+        robust = self[name].under(threat)
+        return {} if robust is None else robust.right
 
     def table(self) -> shown.Shown:
         """The differences; prints as text, and as HTML in a notebook."""

@@ -133,7 +133,7 @@ def judged(former: Baseline, found: Survey, name: str, limits: Limits) -> GateRe
     clean = clean_of(found.results, found.per_example, name)
     return decide(
         former.robust,
-        dict(zip(worst.index.tolist(), worst.ok.tolist())),
+        worst.right,
         limits,
         under=formats.within(former.threat),
         clean=(former.clean, clean or {}),

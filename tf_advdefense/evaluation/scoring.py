@@ -161,11 +161,7 @@ def on_set(
         tell how far the two agree, then; see `transferred`.
     """
     started = time.perf_counter()
-    seen = {
-        **examples,
-        "clean_prediction": classify(model, clean_images, batch_size),
-        "prediction": classify(model, examples["image"], batch_size),
-    }
+    seen = _seen_by(model, examples, clean_images, batch_size)
     fields, arrays = _measure_examples(seen)
     found = signs.over_draws(model, seen, clean_images, batch_size)
     if attacked is not None:
@@ -209,8 +205,7 @@ def under_attack(
         progress=progress,
     )
     if attacked is not None:
-        examples["clean_prediction"] = classify(model, split.images, batch_size)
-        examples["prediction"] = classify(model, examples["image"], batch_size)
+        examples = _seen_by(model, examples, split.images, batch_size)
     fields, arrays = _measure_examples(examples)
     fields["signs"] = signs.of_examples(
         model, attacked or model, examples, split.images, batch_size, attack
@@ -250,14 +245,21 @@ def transferred(
         seed=seed,
         progress=progress,
     )
-    seen = {
-        **examples,
-        "clean_prediction": classify(model, split.images, batch_size),
-        "prediction": classify(model, examples["image"], batch_size),
-    }
+    seen = _seen_by(model, examples, split.images, batch_size)
     fields, arrays = _measure_examples(seen)
     fields["signs"] = signs.agreement(seen, examples)
     return _live(fields, arrays, examples, started)
+
+
+def _seen_by(
+    model: ModelFn, examples: Arrays, clean_images: np.ndarray, batch_size: int
+) -> Arrays:
+    """The examples with what this model makes of them and of their clean copies."""
+    return {
+        **examples,
+        "clean_prediction": classify(model, clean_images, batch_size),
+        "prediction": classify(model, examples["image"], batch_size),
+    }
 
 
 def _live(

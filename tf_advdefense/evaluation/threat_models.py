@@ -72,6 +72,11 @@ class Robustness:
         return len(self.index)
 
     @property
+    def right(self) -> dict[int, bool]:
+        """Whether each image withstands, by its index."""
+        return dict(zip(self.index.tolist(), self.ok.tolist()))
+
+    @property
     def correct(self) -> int:
         return int(self.ok.sum())
 
@@ -165,8 +170,13 @@ def robustness(
     if index is None or not any(_meets(r, threat) for r in core):
         return None
     clean_ok, reach = _reach(per_example, records, core[0], threat.norm, index)
-    ok = clean_ok & (reach > threat.eps * (1 + _CLOSE))
+    ok = clean_ok & beyond(reach, threat.eps)
     return Robustness(index, clean_ok, ok, tuple(r["key"] for r in core))
+
+
+def beyond(reach: np.ndarray, eps: float) -> np.ndarray:
+    """Which distances lie outside the ball, bool; rounding is no distance."""
+    return reach > eps * (1 + _CLOSE)
 
 
 def curve(

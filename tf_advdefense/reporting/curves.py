@@ -14,6 +14,7 @@ from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Results
 from tf_advdefense.evaluation.statistics import wilson
 from tf_advdefense.evaluation.threat_models import ThreatModel
+from tf_advdefense.evaluation.threat_models import beyond
 from tf_advdefense.evaluation.threat_models import curve
 from tf_advdefense.evaluation.threat_models import knowledge_of
 from tf_advdefense.reporting import formats
@@ -25,7 +26,6 @@ from tf_advdefense.reporting.lines import line_plot
 
 _BANDED = 3  # Of more lines the intervals would cover each other.
 _TOLD = 3  # models in a description
-_CLOSE = 1 + 1e-5  # As in `threat_models`: distances are float32.
 _POINTS = 400  # of a staircase
 _RANGE = 16  # of radii, beyond which the axis is logarithmic
 Lineup = dict[str, int]  # the models that are drawn, each with its place
@@ -132,7 +132,7 @@ def _stops(found):
 
 
 def _line(model, clean_ok, reach, places, place, steps, banded):
-    right = [int((clean_ok & (reach > _CLOSE * eps)).sum()) for eps in places]
+    right = [int((clean_ok & beyond(reach, eps)).sum()) for eps in places]
     shares = 100 * np.array(right) / len(clean_ok)
     band = None
     if banded:

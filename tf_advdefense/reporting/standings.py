@@ -16,7 +16,7 @@ from tf_advdefense.evaluation.records import PerExample
 from tf_advdefense.evaluation.records import Record
 from tf_advdefense.evaluation.records import Results
 from tf_advdefense.evaluation.statistics import Pair
-from tf_advdefense.evaluation.statistics import paired
+from tf_advdefense.evaluation.statistics import paired_masks
 from tf_advdefense.evaluation.threat_models import Robustness
 from tf_advdefense.evaluation.threat_models import ThreatModel
 from tf_advdefense.evaluation.threat_models import robustness
@@ -153,9 +153,4 @@ def _paired(one: Robustness | None, other: Robustness | None) -> Pair | None:
     """The test on the images that both worst cases are of."""
     if one is None or other is None:
         return None
-    arrays = {
-        f"{name}/{part}": getattr(worst, part)
-        for name, worst in (("one", one), ("other", other))
-        for part in ("index", "ok")
-    }
-    return paired(arrays, "one", "other")
+    return paired_masks(one.right, other.right)
