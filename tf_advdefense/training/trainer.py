@@ -20,6 +20,7 @@ import tensorflow as tf
 from tf_advdefense import distribution
 from tf_advdefense.training import batches
 from tf_advdefense.training import optimizers
+from tf_advdefense.training import products
 from tf_advdefense.training.checkpoints import Checkpoint
 from tf_advdefense.training.robust_validation import EXAMPLES
 from tf_advdefense.training.robust_validation import validation_of
@@ -179,7 +180,7 @@ class AdversarialTrainer(keras.Model):
         if getattr(defense, "craft", None) is not None:
             # Outside the tape, which would record every iteration of the attack.
             batch, defense = defense.craft(self.classifier, batch), defense.loss
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, products.as_products(self.classifier):
             loss, clean_logits = defense(self.classifier, batch)
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
