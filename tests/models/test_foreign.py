@@ -382,8 +382,29 @@ def test_of_ranges_that_chance_may_order_the_plainer_one_is_found():
         "resnet50": np.arange(64) < 62,  # a mean subtracted hardly matters
     }
     nothing = np.zeros(64, bool)
-    find = lambda found: ranges.find(lambda w: found.get(w, nothing), 3)[0]
+    is_right = lambda found: lambda wanted, n: found.get(wanted, nothing)[:n]
+    find = lambda found: ranges.find(is_right(found), 64, 3)[0]
     assert find(right) == (0.0, 255.0)
     assert find({**right, (0.0, 255.0): np.arange(64) < 30}) == "resnet50"
     assert find({**right, "resnet50": nothing}) == (0.0, 255.0)
     assert find({}) == (0.0, 1.0)
+
+
+@pytest.mark.quick
+def test_a_range_that_is_far_behind_is_not_tried_on_all_images():
+    right = {
+        (0.0, 1.0): np.arange(256) % 8 > 0,
+        (0.0, 255.0): np.arange(256) % 8 == 0,  # far behind
+        (-1.0, 1.0): np.arange(256) % 8 > 1,  # behind, but by chance
+    }
+    nothing = np.zeros(256, bool)
+    tried = {}
+
+    def is_right(wanted, n):
+        tried[wanted] = n
+        return right.get(wanted, nothing)[:n]
+
+    best, counts = ranges.find(is_right, 256, 1)
+    assert best == (0.0, 1.0)
+    assert counts == {(0.0, 1.0): 224, (-1.0, 1.0): 192}
+    assert tried == {(0.0, 1.0): 256, (0.0, 255.0): 64, (-1.0, 1.0): 256}

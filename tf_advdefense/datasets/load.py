@@ -1,11 +1,15 @@
 """Read a data set by name into memory."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.datasets import fingerprints
 from tf_advdefense.datasets.sources import open_builder
 from tf_advdefense.datasets.splits import Dataset
 from tf_advdefense.datasets.splits import Split
+from tf_advdefense.datasets.splits import mix_classes
 from tf_advdefense.datasets.splits import split_up
 
 
@@ -14,6 +18,7 @@ def load(
     data_dir: str | None = None,
     image_size: int | None = None,
     color: str | None = None,
+    test_only: bool = False,
 ) -> Dataset:
     """Decode a data set once into memory (CIFAR-10: 184 MB).
 
@@ -27,6 +32,8 @@ def load(
       image_size: side of the square every image is resized to; None keeps the images
         as they are, which must then have one size.
       color: of a folder, "rgb", its default, or "grayscale", which makes one channel.
+      test_only: leave train and validation empty; they are not even read where the
+        fingerprint is known from a former reading.
 
     Returns:
       A `Dataset`.
@@ -36,11 +43,23 @@ def load(
       FileNotFoundError: not prepared and not downloadable, or no such folder.
     """
     builder = open_builder(name, data_dir, color)
-    test = _read(builder, _test_split(builder, name), image_size)
-    has_train = "train" in builder.info.splits
-    train = _read(builder, "train", image_size) if has_train else test.take(0)
+    named = _test_split(builder, name)
     class_names = tuple(builder.info.features["label"].names)
-    return split_up(name, class_names, train, test, image_size, color)
+    test = _read(builder, named, image_size)
+    train = none = test.take(0)
+    splits = [split for split in ("train", named) if split in builder.info.splits]
+    key = fingerprints.key_of(builder, splits, image_size)
+    known = fingerprints.known(key)
+    if test_only and known:
+        test = mix_classes(test, known)
+        return Dataset(name, class_names, known, none, none, test, image_size, color)
+    if "train" in splits:
+        train = _read(builder, "train", image_size)
+    data = split_up(name, class_names, train, test, image_size, color)
+    fingerprints.remember(key, data.fingerprint)
+    if test_only:
+        data = dataclasses.replace(data, train=none, validation=none)
+    return data
 
 
 def _test_split(builder, name):

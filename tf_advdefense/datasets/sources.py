@@ -44,9 +44,14 @@ def open_builder(
     return _tfds(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
 
 
-def _digits():
+def cache_directory() -> pathlib.Path:
+    """Where this package keeps what it can make again."""
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    builder = Digits(data_dir=str(pathlib.Path(cache) / "tf_advdefense"))
+    return pathlib.Path(cache) / "tf_advdefense"
+
+
+def _digits():
+    builder = Digits(data_dir=str(cache_directory()))
     tfds.disable_progress_bar()
     builder.download_and_prepare()
     return builder

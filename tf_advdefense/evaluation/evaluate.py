@@ -230,7 +230,7 @@ def _data(
     if isinstance(images, datasets.Dataset):
         return images
     if isinstance(images, str):
-        return datasets.load(images, data_dir=data_dir)
+        return datasets.load(images, data_dir=data_dir, test_only=True)
     if labels is None and not isinstance(images, tf.data.Dataset):
         raise ValueError(
             "`labels` are needed beside images in an array. Received: labels=None."

@@ -171,7 +171,8 @@ def _data(
     if isinstance(images, Dataset):
         return images
     if images is None or isinstance(images, str):
-        return datasets.load(images or former.dataset["name"], data_dir=data_dir)
+        name = images or former.dataset["name"]
+        return datasets.load(name, data_dir=data_dir, test_only=True)
     return from_arrays(images, labels, class_names=former.dataset["class_names"])
 
 

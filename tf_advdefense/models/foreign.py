@@ -11,6 +11,7 @@ stays one of images in [0, 1]. The adapted model must classify the images at han
 the given one does, or it is refused.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 
@@ -26,7 +27,7 @@ from tf_advdefense.models import precision
 
 # So many images tell ranges apart; large ones cost too much for more.
 _SAMPLE, _LARGE_SAMPLE, _LARGE = 256, 96, 96 * 96
-_BATCH = 32
+_BATCH, _LARGE_BATCH = 128, 32
 _ROUNDING = 16  # In units of the model's own relative precision.
 
 
@@ -75,23 +76,28 @@ def adapt(
             f"both, {input_range} and {preprocess}."
         )
     single = interface.single(model, images.shape[1:], name)
-    count = _LARGE_SAMPLE if images[0, ..., 0].size > _LARGE else _SAMPLE
-    sample = as_float(images[:count]), np.asarray(labels[:count])
+    count = _LARGE_SAMPLE if _is_large(images) else _SAMPLE
+    sample = as_float(images[:count])
+    said = _said_of(single, sample)
     wanted: ranges.Wanted | None = preprocess or input_range
     right: dict[ranges.Wanted, int] = {}
     if wanted is None:
-        is_right = lambda each: _right(single, sample, each)
-        wanted, right = ranges.find(is_right, images.shape[-1])
-    given = _values(single, ranges.as_user(sample[0], wanted))
+        is_right = lambda each, n: _right(single, said(each, n), labels[:n])
+        wanted, right = ranges.find(is_right, len(sample), images.shape[-1])
+    given = said(wanted, len(sample))
     kind = _kind(single, given)
     logits, removed = heads.without_activation(single)
     logits, head = _head(logits, removed, kind)
     whole = _behind(logits, wanted, images.shape[1:], model.name)
-    _prove(whole, sample[0], given, kind, precision.precision_of(single), name)
-    notes = [*head, *_range_notes(wanted, right, len(sample[1])), *_policy(single)]
+    _prove(whole, sample, given, kind, precision.precision_of(single), name)
+    notes = [*head, *_range_notes(wanted, right, len(sample)), *_policy(single)]
     lost = () if removed else _lost(given, kind)
     warned = *lost, *interface.fixed_training(single)
     return Adapted(whole, tuple(notes), warned)
+
+
+def _is_large(images):
+    return images[0, ..., 0].size > _LARGE
 
 
 # === What the model says of the images at hand ===
@@ -99,15 +105,30 @@ def adapt(
 
 def _values(model, images):
     """Its outputs, float32 `[n, classes]`, in its own precision."""
-    batches = range(0, len(images), _BATCH)
-    parts = [model(images[i : i + _BATCH], training=False) for i in batches]
+    size = _LARGE_BATCH if _is_large(images) else _BATCH
+    batches = range(0, len(images), size)
+    parts = [model(images[i : i + size], training=False) for i in batches]
     return np.concatenate([np.asarray(part, np.float32) for part in parts])
 
 
-def _right(model, sample, wanted):
-    images, labels = sample
-    values = _values(model, ranges.as_user(images, wanted))
-    return _classes(values, _kind(model, values)) == labels
+def _said_of(
+    model: keras.Model, images: np.ndarray
+) -> Callable[[ranges.Wanted, int], np.ndarray]:
+    """`_values` of the first n images in a range, none of them computed twice."""
+    seen: dict[ranges.Wanted, np.ndarray] = {}
+
+    def said(wanted: ranges.Wanted, n: int) -> np.ndarray:
+        start = len(seen.get(wanted, ()))
+        if start < n:
+            more = _values(model, ranges.as_user(images[start:n], wanted))
+            seen[wanted] = np.concatenate([seen[wanted], more]) if start else more
+        return seen[wanted][:n]
+
+    return said
+
+
+def _right(model, values, labels):
+    return _classes(values, _kind(model, values)) == np.asarray(labels)
 
 
 def _classes(values: np.ndarray, kind: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     layer = layer_for((0, 255))               # None where nothing is to be done
     layer = layer_for("resnet50")             # as keras.applications.resnet50 does
-    wanted, counts = find(is_right, channels=3)
+    wanted, counts = find(is_right, number=256, channels=3)
 
 A perturbation, its eps and its norm are always those of images in [0, 1].
 """
@@ -20,6 +20,7 @@ UNIT = (0.0, 1.0)
 RANGES = (UNIT, (0.0, 255.0), (-1.0, 1.0))
 _COLOUR = ("resnet50", "densenet")
 _SURELY = 1e-3  # The chance that equally good ranges differ by so much.
+_FIRST = 64  # So many images show which ranges are far behind.
 
 Wanted = tuple[float, float] | str
 
@@ -101,25 +102,30 @@ def text(wanted: Wanted) -> str:
 
 
 def find(
-    is_right: Callable[[Wanted], np.ndarray], channels: int
+    is_right: Callable[[Wanted, int], np.ndarray], number: int, channels: int
 ) -> tuple[Wanted, dict[Wanted, int]]:
     """The range in which a model classifies best, and what it got right in each.
 
     They are tried in the order of preference, and another one is taken only where it is
     better than the one before beyond chance, by an exact McNemar test on the images
-    that are right in one of the two alone.
+    that are right in one of the two alone. One that is worse beyond chance on the first
+    images is not tried on the others, nor counted.
 
     Args:
-      is_right: gives which images, bool `[n]`, are right in a range.
+      is_right: gives which of the first n images, bool `[n]`, are right in a range.
+      number: how many images there are.
       channels: of the images.
     """
-    candidates: list[Wanted] = [*RANGES, *(_COLOUR if channels == 3 else ())]
-    right = {wanted: is_right(wanted) for wanted in candidates}
-    counts = {wanted: int(found.sum()) for wanted, found in right.items()}
     best: Wanted = UNIT
-    for wanted in candidates:
-        if _better(right[wanted], right[best]):
-            best = wanted
+    found = is_right(UNIT, number)
+    counts = {UNIT: int(found.sum())}
+    for wanted in (*RANGES[1:], *(_COLOUR if channels == 3 else ())):
+        if _better(found[:_FIRST], is_right(wanted, min(_FIRST, number))):
+            continue
+        right = is_right(wanted, number)
+        counts[wanted] = int(right.sum())
+        if _better(right, found):
+            best, found = wanted, right
     return best, counts
 
 

@@ -25,7 +25,7 @@ _ENOUGH = 15  # Seconds of an attack.
 
 def time_attacks(flags: FlagValues, model: keras.Model) -> None:
     """A line per attack on the first batch of test images."""
-    data = dataset_of(flags)
+    data = dataset_of(flags, test_only=True)
     split = data.test.take(flags.batch_size)
     images = tf.constant(as_float(split.images))
     gradient = input_gradient(model, images, tf.constant(split.labels))

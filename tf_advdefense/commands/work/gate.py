@@ -56,9 +56,9 @@ def _check_model(flags: FlagValues) -> None:
 def _images(flags: FlagValues, run: runs.Run | None, baseline: Baseline) -> Dataset:
     """Of the data set that is named, or that of the run, or the baseline's."""
     if run is not None or flags["dataset"].present:
-        return dataset_of(flags, [run] if run else [])
+        return dataset_of(flags, [run] if run else [], test_only=True)
     name = baseline.dataset["name"]
-    return datasets.load(name, flags.data_dir, flags.image_size, flags.color)
+    return datasets.load(name, flags.data_dir, flags.image_size, flags.color, True)
 
 
 def _given(flags: FlagValues, name: str) -> Any:

@@ -28,7 +28,8 @@ def make_sets(flags: FlagValues, command: str) -> None:
     # What is wrong with them is said before anything is read.
     attacks.ATTACKS[flags.attack].replace(**flags.attack_args)
     models = _models(flags)
-    data = dataset_of(flags, models if isinstance(models, list) else ())
+    runs_of = models if isinstance(models, list) else ()
+    data = dataset_of(flags, runs_of, test_only=flags.split == "test")
     wanted = _attacks(flags, data)
     source = source_of(
         models, data, input_range=flags.input_range, preprocess=flags.preprocess

@@ -39,7 +39,7 @@ def report(flags: FlagValues, command: str) -> None:
     """Measures, and writes the report to --report_dir."""
     distribution.set_up()
     trained = _named_runs(flags)
-    data = dataset_of(flags, trained)
+    data = dataset_of(flags, trained, test_only=True)
     threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
     models = _models(flags, trained, data)
     found = survey(
