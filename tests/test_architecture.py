@@ -44,7 +44,7 @@ LIGHT = (
     *("reporting", "evaluation.records", "evaluation.statistics", "registry"),
     "evaluation.threat_models",
     *("evaluation.error_rates", "evaluation.gate", "evaluation.baselines"),
-    "evaluation.changes",
+    *("evaluation.changes", "artifacts.manifest", "commands.work.current"),
     *("defenses.registry", "defenses.choices", "defenses.source_sets"),
     *("defenses.transforms.registry", "training.registry", "strategies"),
 )

@@ -10,8 +10,9 @@
 Scores every model on every adversarial set (transfer) and attacks each one itself
 (white-box). Writes outputs/report: report.html, report.md, results.json,
 per_example.npz, results.csv and figures/. Every measurement is kept in
-outputs/measurements, too, and not taken again by any later report. --compare measures
-nothing: it pairs two result files by image and writes comparison.md and .json.
+outputs/measurements, too, and not taken again by any later report; where nothing has
+changed at all, the report that is there is shown. --compare measures nothing: it pairs
+two result files by image and writes comparison.md and .json.
 """
 
 from absl.flags import FlagValues
@@ -64,6 +65,10 @@ def main(flags: FlagValues, command: str) -> None:
         from tf_advdefense.commands.work.comparison import compare
 
         compare(flags)
+        return
+    from tf_advdefense.commands.work import current
+
+    if current.shown(flags):
         return
     with quietly():
         from tf_advdefense.commands.work.report import report

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_advdefense.datasets import fingerprints
 from tf_advdefense.datasets.sources import open_builder
+from tf_advdefense.datasets.sources import stored
 from tf_advdefense.datasets.splits import Dataset
 from tf_advdefense.datasets.splits import Split
 from tf_advdefense.datasets.splits import mix_classes
@@ -47,15 +48,16 @@ def load(
     class_names = tuple(builder.info.features["label"].names)
     test = _read(builder, named, image_size)
     train = none = test.take(0)
+    how = {"image_size": image_size, "color": color, "directory": stored(builder)}
     splits = [split for split in ("train", named) if split in builder.info.splits]
     key = fingerprints.key_of(builder, splits, image_size)
     known = fingerprints.known(key)
     if test_only and known:
         test = mix_classes(test, known)
-        return Dataset(name, class_names, known, none, none, test, image_size, color)
+        return Dataset(name, class_names, known, none, none, test, **how)
     if "train" in splits:
         train = _read(builder, "train", image_size)
-    data = split_up(name, class_names, train, test, image_size, color)
+    data = split_up(name, class_names, train, test, **how)
     fingerprints.remember(key, data.fingerprint)
     if test_only:
         data = dataclasses.replace(data, train=none, validation=none)

@@ -44,6 +44,12 @@ def open_builder(
     return _tfds(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
 
 
+def stored(builder: tfds.core.DatasetBuilder) -> str:
+    """The directory that a data set is read from."""
+    is_folder = isinstance(builder, tfds.ImageFolder)
+    return str(builder._data_dir if is_folder else builder.data_path)
+
+
 def cache_directory() -> pathlib.Path:
     """Where this package keeps what it can make again."""
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"

@@ -5,6 +5,7 @@ The cut depends on the content's fingerprint and on nothing else.
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Dataset:
       train, validation, test: its splits.
       image_size: the side its images were resized to; None: they are as stored.
       color: as a folder's images were read, "rgb" or "grayscale"; None: as by default.
+      directory: where it is stored; None: in memory only.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dataset:
     test: Split
     image_size: int | None = None
     color: str | None = None
+    directory: str | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -86,15 +89,19 @@ def split_up(
     class_names: tuple[str, ...],
     train: Split,
     test: Split,
-    image_size: int | None = None,
-    color: str | None = None,
+    **read: Any,
 ) -> Dataset:
-    """The data set of what was read, with a tenth of train held out for validation."""
+    """The data set of what was read, with a tenth of train held out for validation.
+
+    Args:
+      name, class_names, train, test: see `Dataset`.
+      **read: other fields of `Dataset`: how it was read.
+    """
     fingerprint = fingerprint_of(class_names, train, test)
     held_out = _validation_mask(len(train), fingerprint)
     splits = (_select(train, ~held_out), _select(train, held_out), test)
     mixed = (mix_classes(split, fingerprint) for split in splits)
-    return Dataset(name, class_names, fingerprint, *mixed, image_size, color)
+    return Dataset(name, class_names, fingerprint, *mixed, **read)
 
 
 def fingerprint_of(class_names: tuple[str, ...], *splits: Split) -> str:

@@ -1,5 +1,6 @@
 """Compares what flags name: runs and models from elsewhere, attacks, sets."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 import fnmatch
 import functools
@@ -11,10 +12,13 @@ from absl.flags import FlagValues
 from tf_advdefense import distribution
 from tf_advdefense import reporting
 from tf_advdefense.artifacts import adversarial_sets
+from tf_advdefense.artifacts import manifest
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
+from tf_advdefense.artifacts.files import CONFIG
 from tf_advdefense.artifacts.runs import Run
+from tf_advdefense.commands.work import current
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
@@ -38,15 +42,17 @@ _DEFAULT = ["fgsm", "cw", "sparse_l1"]
 def report(flags: FlagValues, command: str) -> None:
     """Measures, and writes the report to --report_dir."""
     distribution.set_up()
+    request = current.request_of(flags)
     trained = _named_runs(flags)
     data = dataset_of(flags, trained, test_only=True)
     threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
     models = _models(flags, trained, data)
+    sets = _sets(flags, data)
     found = survey(
         models,
         data,
         _attacks(flags, threats, data),
-        _sets(flags, data),
+        sets,
         threats=threats,
         groups=_groups(flags),
         store=records.store_of(flags.output_dir),
@@ -60,13 +66,22 @@ def report(flags: FlagValues, command: str) -> None:
         progress=progress,
         say=functools.partial(print, flush=True),
     )
-    directory = flags.report_dir or pathlib.Path(flags.output_dir, "report")
+    directory = current.directory_of(flags)
     files = found.write(directory, latex=flags.latex)
     for run in models.values():
         if isinstance(run, Run):
             _write_card(run, (found.results, found.per_example))
+    read = [each.directory / CONFIG for each in (*trained, *sets)]
+    read += [data.directory, *flags.model_path, *filter(None, [flags.parent])]
+    manifest.write(directory, request, read, _written(directory, files))
     tables = reporting.render_tables(found.results, found.per_example)
     print(f"\n{tables}\n\nReport: {files['html']}")
+
+
+def _written(directory: pathlib.Path, files: dict[str, Any]) -> Iterator[pathlib.Path]:
+    yield from (directory / name for name in ("results.json", "per_example.npz"))
+    for path in files.values():
+        yield from path if isinstance(path, list) else [path]
 
 
 def _write_card(run: Run, measured: tuple[Any, Any]) -> None:
