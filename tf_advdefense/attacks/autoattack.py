@@ -109,6 +109,7 @@ autoattack = Attack(
     access="gradients",
     hyper=Hyper(),
     passes=passes,
+    spent=0.001,
     parts=parts,
     check=check,
 )

@@ -21,18 +21,17 @@ from tf_advdefense.artifacts.claims import released_on_failure
 from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.craft import craft
-from tf_advdefense.attacks.core.craft import estimate
 from tf_advdefense.attacks.core.craft import time_passes
 from tf_advdefense.attacks.core.craft import trace
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation import scoring
+from tf_advdefense.evaluation.costs import cost_of
 from tf_advdefense.evaluation.progress import Progress
 from tf_advdefense.evaluation.sources import Source
 from tf_advdefense.images import as_float
 from tf_advdefense.images import norms
-from tf_advdefense.reporting import formats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,21 +205,21 @@ class Crafting:
 
     def _announcement(self, todo: Sequence[int], seconds: tuple[float, float]) -> str:
         count = sum(stop - start for start, stop in (self._ranges[i] for i in todo))
-        size = self.request["batch_size"]
         shape, classes = self.data.image_shape, self.data.num_classes
         forwards, backwards = self.attack.cost(shape, classes)
-        most = estimate(
-            self.attack,
-            count,
-            seconds,
-            image_shape=shape,
+        cost = cost_of(
+            self.source.model,
+            [(self.attack, count)],
+            self.images.images,
+            self.images.labels,
             num_classes=classes,
-            batch_size=size,
+            batch_size=self.request["batch_size"],
+            targeted=self.targets is not None,
+            seconds=seconds,
         )
         return (
             f"Crafting {self.directory.name}: {count} images, at most {forwards} "
-            f"forward and {backwards} backward passes each, at most "
-            f"{formats.seconds(most)}."
+            f"forward and {backwards} backward passes each, {cost}."
         )
 
     def _outcome(self, config: dict[str, Any]) -> str:

@@ -11,15 +11,14 @@ import dataclasses
 
 import keras
 
-from tf_advdefense.attacks.core.craft import estimate
-from tf_advdefense.attacks.core.craft import time_passes
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.costs import cost_of
+from tf_advdefense.evaluation.costs import total
 from tf_advdefense.evaluation.last_crafted import LastCrafted
 from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.progress import Progress
-from tf_advdefense.reporting import formats
 
 Say = Callable[[str], None]
 Taken = tuple[records.Record, records.PerExample]
@@ -99,7 +98,7 @@ def _announce(
     batch_size: int,
     say: Say,
 ) -> None:
-    """Says what the white-box attacks cost at most, from one timed batch per model."""
+    """Says what the white-box attacks cost, by one batch of each model."""
     if not todo:
         say("Everything is measured already.")
         return
@@ -110,28 +109,16 @@ def _announce(
     }
     attacked = list(crafted.values())
     say(f"{len(todo)} measurements to take, {len(attacked)} of them white-box attacks.")
-    total = 0.0
+    costs = []
     for name in dict.fromkeys(name for name, *_ in attacked):
-        own = [(attack, count) for target, attack, count in attacked if target == name]
-        gradient = any(attack.needs_gradient for attack, _ in own)
-        seconds = time_passes(
-            models[name], data.test.images, batch_size=batch_size, gradient=gradient
+        cost = cost_of(
+            models[name],
+            [(attack, count) for target, attack, count in attacked if target == name],
+            data.test.images,
+            data.test.labels,
+            num_classes=data.num_classes,
+            batch_size=batch_size,
         )
-        most = sum(
-            estimate(
-                attack,
-                count,
-                seconds,
-                image_shape=data.image_shape,
-                num_classes=data.num_classes,
-                batch_size=batch_size,
-            )
-            for attack, count in own
-        )
-        total += most
-        timed = "the input gradient" if gradient else "the forward pass"
-        say(
-            f"  {name}: at most {formats.seconds(most)}, by {seconds[gradient]:.2f} s "
-            f"for {timed} of a batch."
-        )
-    say(f"The attacks take at most {formats.seconds(total)}; what is finished is kept.")
+        say(f"  {name}: {cost}, by {cost.timed}.")
+        costs.append(cost)
+    say(f"The attacks take {total(costs)}; what is finished is kept.")

@@ -67,6 +67,9 @@ class Attack:
       parts: `parts(hyper, num_classes)`, the attacks of a sequence, which has no
         stages.
       check: `check(hyper)` refuses values beyond what their kinds tell.
+      spent: of an attack that leaves images which it fooled, and those that are wrong
+        when clean, the share of `passes` that an image which it fools takes, about;
+        None: every image takes all of them, or it is not known.
       eps_per_image: whether eps may be float `[batch]`, too.
       budget: the hyperparameters that commands run instead of the defaults.
       budget_at_bounds: those they run on images that are mostly black and white.
@@ -85,6 +88,7 @@ class Attack:
     finish: Callable | None = None
     parts: "Callable[..., list[Attack]] | None" = None
     check: Callable[[Any], None] = lambda hyper: None
+    spent: float | None = None
     eps_per_image: bool = False
     budget: dict = dataclasses.field(default_factory=dict)
     budget_at_bounds: dict = dataclasses.field(default_factory=dict)

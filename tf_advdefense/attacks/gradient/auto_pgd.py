@@ -124,6 +124,7 @@ def _auto_pgd(name, title, hyper, loss):
         advance=functools.partial(auto_pgd_runs.advance, loss=loss),
         finish=auto_pgd_runs.finish,
         passes=passes,
+        spent=0.02,
         check=check,
     )
 

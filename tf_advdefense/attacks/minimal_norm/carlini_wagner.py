@@ -135,6 +135,7 @@ cw = Attack(
     advance=advance,
     finish=finish,
     passes=constant_search.passes,
+    spent=0.3,
     # 5 x 1000 on 10,000 images of ResNet50 are 69 hours on two processors.
     budget={"max_iterations": 200},
     # At a bound the slope of tanh is 1e-6: 200 steps of 5e-3 move no pixel off it.

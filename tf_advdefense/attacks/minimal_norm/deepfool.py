@@ -202,5 +202,6 @@ deepfool = Attack(
     advance=advance,
     finish=finish,
     passes=passes,
+    spent=0.05,
     check=check,
 )

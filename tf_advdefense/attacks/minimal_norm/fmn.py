@@ -214,5 +214,6 @@ fmn = Attack(
     advance=advance,
     finish=finish,
     passes=passes,
+    spent=1.0,
     check=check,
 )
