@@ -17,6 +17,9 @@ from tf_advdefense.evaluation import parents
 from tf_advdefense.evaluation.plan import plan
 from tf_advdefense.evaluation.survey import survey
 from tf_advdefense.evaluation.targets import target_of_model
+from tf_advdefense.reporting.contents import build_report
+from tf_advdefense.reporting.deployed import agreement
+from tf_advdefense.reporting.markdown import render
 
 EPS = 0.02
 IMAGES = (255 * tflite_files.images(24)).round().astype(np.uint8)
@@ -186,7 +189,7 @@ def test_measured_once_and_crafted_once(found, parent, path, labels, monkeypatch
     assert sorted(crafted) == ["fgsm", "square", "square"]
 
 
-def test_what_the_terminal_says(parent, path, labels, capsys):
+def test_what_the_terminal_and_the_page_say(parent, path, labels, capsys):
     given = {"parent": parent, "attacks": "fgsm", "eps": EPS}
     result = adv.evaluate(path, IMAGES, labels, **given)
     signs = record(result, "fgsm", "transfer")["signs"]
@@ -200,7 +203,9 @@ def test_what_the_terminal_says(parent, path, labels, capsys):
     )
     assert "m.tflite itself was not attacked" in printed
     assert "4 measurements to take, 1 of them white-box attacks" in printed
-    assert not parents.lines(
+    page = render(build_report(result.survey.results, result.survey.per_example))
+    assert f"`m.tflite` agrees with its parent `parent` on {clean} of 24" in page
+    assert not agreement(
         adv.evaluate(parent, IMAGES, labels, "fgsm", verbose=False).records
     )
 

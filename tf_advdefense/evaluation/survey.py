@@ -23,7 +23,6 @@ from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.datasets import Dataset
-from tf_advdefense.evaluation import parents
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.classifiers import said
 from tf_advdefense.evaluation.example_grids import example_grids
@@ -41,6 +40,7 @@ from tf_advdefense.evaluation.targets import target_of_model
 from tf_advdefense.evaluation.targets import target_of_run
 from tf_advdefense.evaluation.threat_models import ThreatModel
 from tf_advdefense.reporting import summary
+from tf_advdefense.reporting.deployed import agreement
 
 Surveyed: TypeAlias = ModelOrPath | runs.Run | Target
 # A radius as it is to be written, or None, and the attack.
@@ -139,7 +139,7 @@ def survey(
         taken += taking.all_of(beside)
     per_example = {name: array for _, part in taken for name, array in part.items()}
     results = _results([record for record, _ in taken], targets, sets, data)
-    for line in parents.lines(results["records"]):
+    for line in agreement(results["records"]):
         say(line)
     results["dataset"]["note"] = note
     results["stale_sets"] = stale

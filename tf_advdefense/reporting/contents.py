@@ -11,6 +11,7 @@ from tf_advdefense.evaluation.records import Results
 from tf_advdefense.reporting import classes
 from tf_advdefense.reporting import curves
 from tf_advdefense.reporting import definitions
+from tf_advdefense.reporting import deployed
 from tf_advdefense.reporting import distributions
 from tf_advdefense.reporting import draws
 from tf_advdefense.reporting import formats
@@ -106,6 +107,7 @@ def _sections(results, per_example, examples, board):
         ),
         Section("Attackers who overlook the defence", _oblivious(results, white_box)),
         Section("Transfer", transfer.matrix_tables(results, radius)),
+        Section("Deployed models and their parents", _deployed(results)),
         Section(
             "Accuracy against the radius",
             [
@@ -149,6 +151,10 @@ def _drawn(board, lineup):
         f"The figures show {len(lineup)} of {len(board.rows)} models: those that hold "
         "out best, and the undefended one beside them. All are in the tables."
     )
+
+
+def _deployed(results):
+    return list(map(Prose, deployed.agreement(results["records"], formats.code)))
 
 
 def _oblivious(results, white_box):
