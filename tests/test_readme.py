@@ -26,7 +26,8 @@ ABSENT = "nowhere|mine.keras|No image folder|No results.json"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_python_of_a_page_runs(page, tmp_path):
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # What it saves is nobody's.
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     if not blocks:
         pytest.skip("no Python on it")
@@ -36,9 +37,10 @@ def test_the_python_of_a_page_runs(page, tmp_path):
     )
     images = np.random.default_rng(0).random((6, 8, 8, 3), np.float32)
     labels = model(images).numpy().argmax(1)
-    for block in blocks:
+    found = {"model": model, "images": images, "labels": labels}
+    for block in blocks:  # A block knows what those before it made.
         (tmp_path / "block.py").write_text(block)
-        given = {"model": model, "images": images, "labels": labels}
+        given = {k: v for k, v in found.items() if k not in ("result", "adversarial")}
         found = runpy.run_path(str(tmp_path / "block.py"), given)
         if "result" in found:
             assert 0 <= found["result"].robust_accuracy.value <= 1

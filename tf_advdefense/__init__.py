@@ -14,6 +14,7 @@ TensorFlow is loaded when one of these names is first used:
     load_model               a `.keras` or `.tflite` file or a SavedModel, also others'
     adapt                    models as people have them: softmax, [0, 255], one logit
     load_dataset             a data set with its train, validation and test split
+    adversarial              a model that trains yours: compile, fit, callbacks, save
     AdversarialTrainer       the training step, under `keras.Model.fit`
     train_run                trains a run as `bin/train` does
     make_set                 crafts an adversarial set as `bin/make_adv` does
@@ -57,6 +58,7 @@ _PUBLIC = {
     "load_model": "artifacts.runs",
     "adapt": "models.foreign",
     "load_dataset": "datasets",
+    "adversarial": "training.adversarial",
     "AdversarialTrainer": "training.trainer",
     "train_run": "training.run",
     "make_set": "evaluation.crafted_sets",

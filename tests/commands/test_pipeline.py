@@ -316,6 +316,7 @@ def test_the_report_names_every_run(path):
         "results.json",
         "per_example.npz",
         "results.csv",
+        "made_from.json",
         "figures",
     }
     for name in RUNS:

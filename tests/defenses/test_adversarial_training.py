@@ -410,14 +410,14 @@ def test_free_at_replays_the_published_loop(batch):
     model, moved = make_model(), tf.zeros([BATCH, *SHAPE])
     for _ in range(replays):
         with tf.GradientTape() as tape:
+            tape.watch(moved)  # As the authors do: none of it where the box clips.
             adv = tf.clip_by_value(batch["image"] + moved, 0, 1)
-            tape.watch(adv)
             loss = tf.reduce_mean(
                 keras.losses.sparse_categorical_crossentropy(
                     batch["label"], model(adv, training=True), True
                 )
             )
-        gradient, *gradients = tape.gradient(loss, [adv, *model.trainable_variables])
+        gradient, *gradients = tape.gradient(loss, [moved, *model.trainable_variables])
         for weight, value in zip(model.trainable_variables, gradients, strict=True):
             weight.assign_sub(rate * value)
         moved = tf.clip_by_value(moved + eps * tf.sign(gradient), -eps, eps)

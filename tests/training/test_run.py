@@ -9,8 +9,10 @@ import pytest
 from tf_advdefense import datasets
 from tf_advdefense import defenses
 from tf_advdefense.artifacts import runs
+from tf_advdefense.datasets import pipeline
 from tf_advdefense.models import resnet
 from tf_advdefense.reporting import model_card
+from tf_advdefense.training.adversarial import adversarial
 from tf_advdefense.training.run import train_run
 
 QUICK = {"epochs": 2, "batch_size": 16, "train_examples": 64}
@@ -104,3 +106,31 @@ def test_refusals_leave_nothing_behind(defense, recipe, message, data, tmp_path)
     with pytest.raises(ValueError, match=message):
         train_run("alexnet", defense, data, output_dir=tmp_path, **recipe)
     assert not list(tmp_path.iterdir())
+
+
+def test_it_is_the_training_that_a_keras_user_gets(data, tmp_path):
+    """`adversarial(...).fit` on the same batches ends with the same weights."""
+    hyper = {"nb_iter": 2, "eps": 4 / 255}
+    settings = {**QUICK, "output_dir": tmp_path, "name": "run"}
+    run = train_run(linear(), "pgd_at", data, defense_args=hyper, **settings)
+    robust = adversarial(linear(), "pgd_at", dataset=data.name, **hyper)
+    robust.compile()
+    batches = pipeline.training_batches(
+        data.train.take(64),
+        batch_size=16,
+        epochs=2,
+        seed=0,
+        augment=data.augmentation,
+    )
+    validation = data.validation.images, data.validation.labels
+    robust.fit(
+        batches,
+        epochs=2,
+        steps_per_epoch=4,
+        validation_data=validation,
+        shuffle=False,
+        verbose=0,
+    )
+    trained = runs.load_model(run.model_path).get_weights()
+    for one, other in zip(robust.given.get_weights(), trained, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -128,10 +128,10 @@ def test_sets_of_other_images_cannot_be_weighed(name):
     assert "\n" not in str(error.value)
 
 
-def test_labels_that_are_no_class_numbers():
+def test_labels_that_are_no_labels():
     images, labels = make_arrays(BATCH)
-    one_hot = np.eye(CLASSES)[labels]
-    for data, received in (((images,), "none"), ((images, one_hot), "None, 4")):
+    pixels = np.broadcast_to(labels[:, None, None], (BATCH, *SHAPE[:2]))
+    for data, received in (((images,), "none"), ((images, pixels), "None, 6, 6")):
         with pytest.raises(ValueError, match=f"class number per image.*{received}"):
             make_trainer("none").fit(*data, verbose=0)
 

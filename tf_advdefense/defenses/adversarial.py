@@ -21,10 +21,15 @@ class Hyper(NamedTuple):
 
 
 def loss(
-    model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
+    model: Any,
+    batch: dict[str, tf.Tensor],
+    hyper: Hyper,
+    *,
+    criterion: losses.Criterion | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The mean over clean and adversarial images, see `losses.mixed`."""
-    return losses.mixed(model, batch, hyper.label_smoothing)
+    criterion = losses.smoothed(criterion, hyper.label_smoothing)
+    return losses.mixed(model, batch, criterion)
 
 
 adversarial = Defense(

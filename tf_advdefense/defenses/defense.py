@@ -14,6 +14,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+import inspect
 import numbers
 from typing import Any
 
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.defenses import hyperparameters
+from tf_advdefense.defenses.losses import Criterion
 from tf_advdefense.defenses.registry import SUMMARIES
 from tf_advdefense.defenses.robust_accuracy import Score
 from tf_advdefense.defenses.robust_accuracy import under_pgd
@@ -38,7 +40,8 @@ class Defense:
       hyper: a NamedTuple of its own hyperparameters with their defaults; its docstring
         says where they come from.
       loss: `loss(model, batch, hyper) -> (loss, clean_logits)`; the variables of
-        `state` come as keyword arguments.
+        `state` come as keyword arguments, and so does `criterion`, where the user
+        gives a loss and the function has that argument; see `losses.Criterion`.
       craft: None, or `craft(model, batch, hyper) -> batch`, run outside the gradient
         tape; the attack and the parts come as keyword arguments.
       attack: None, or the name of the attack that `craft` is given.
@@ -155,6 +158,7 @@ class BoundDefense:
         self.replays = self.hyper.get("replays", 1)
         self.training, self.max_drop = dict(kind.training), kind.max_drop
         self.robust_accuracy = kind.score(self.hyper, attack, parts)
+        self._criterion: dict[str, Criterion] = {}
 
     def __call__(self, model: Any, batch: Batch) -> Loss:
         """The training loss, a scalar, and the clean images' logits [n, classes]."""
@@ -163,7 +167,21 @@ class BoundDefense:
     def loss(self, model: Any, batch: Batch) -> Loss:
         """The loss of a batch that `craft` has been through."""
         self.build(tuple(batch["image"].shape[1:]))
-        return self.kind.loss(model, batch, self._values, **self._state)
+        given = {**self._state, **self._criterion}
+        return self.kind.loss(model, batch, self._values, **given)
+
+    def judge_by(self, criterion: Criterion) -> None:
+        """Train by another loss than the cross-entropy.
+
+        Raises:
+          ValueError: in one line, for a defence that is a loss of its own.
+        """
+        if "criterion" not in inspect.signature(self.kind.loss).parameters:
+            raise ValueError(
+                f"`defense={self.name}` has a loss of its own. Received: another "
+                "`loss`. Leave it out."
+            )
+        self._criterion = {"criterion": criterion}
 
     def build(self, image_shape: tuple[int, ...]) -> None:
         """Make its variables for images [height, width, channels], the first time."""

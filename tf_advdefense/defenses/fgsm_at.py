@@ -36,10 +36,16 @@ def craft(
 
 
 def loss(
-    model: Any, batch: dict[str, tf.Tensor], hyper: Any
+    model: Any,
+    batch: dict[str, tf.Tensor],
+    hyper: Any,
+    *,
+    criterion: losses.Criterion = losses.cross_entropy,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Of clean and adversarial images, weighed: see `losses.adversarial`."""
-    return losses.adversarial(model, batch, hyper.adv_weight, hyper.statistics)
+    return losses.adversarial(
+        model, batch, hyper.adv_weight, hyper.statistics, criterion
+    )
 
 
 fgsm_at = Defense(

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_advdefense.defenses import losses
 from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.forward import updating_pass
-from tf_advdefense.defenses.losses import cross_entropy
 
 
 class Hyper(NamedTuple):
@@ -46,20 +46,23 @@ def loss(
     hyper: Hyper,
     *,
     perturbation: tf.Variable,
+    criterion: losses.Criterion = losses.cross_entropy,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross-entropy of the perturbed images, whose gradient moves the perturbation.
+    """The loss of the perturbed images, whose gradient moves the perturbation.
 
     Args:
       model: `keras.Model` to logits.
       batch: {"image": float32 [n, h, w, c] in [0, 1], "label": int64 [n]}.
       perturbation: float32 [m, h, w, c]; assigned to when the loss is differentiated.
+      criterion: the loss.
 
     Returns:
       (loss, a scalar; logits of the perturbed images, [n, classes]).
     """
     adv = _perturbed(batch["image"], perturbation, hyper.eps)
     logits = updating_pass(model, adv)
-    return cross_entropy(batch["label"], logits, weight=batch.get("weight")), logits
+    targets, weight = losses.targets_of(batch), batch.get("weight")
+    return criterion(targets, logits, weight=weight), logits
 
 
 def _perturbed(images, perturbation, eps):
@@ -69,11 +72,15 @@ def _perturbed(images, perturbation, eps):
     @tf.custom_gradient
     def add(kept):
         delta = _rows(kept, size)
+        # As in the authors' code, the clipping has no gradient where it clips, so that
+        # a perturbation goes no further out of the box than the ball lets it.
+        inside = (images + delta >= 0) & (images + delta <= 1)
 
         def backward(gradient):
             # Where a scaled loss overflows, as in float16, nothing is updated either;
             # the perturbation would carry a NaN from batch to batch.
-            step = tf.where(tf.math.is_finite(gradient), tf.sign(gradient), 0.0)
+            moves = tf.math.is_finite(gradient) & inside
+            step = tf.where(moves, tf.sign(gradient), 0.0)
             moved = tf.clip_by_value(delta + eps * step, -eps, eps)
             # A batch that is smaller than the others leaves the last rows as they are.
             perturbation.assign(tf.concat([moved, kept[size:]], axis=0))

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_advdefense.defenses import losses
 from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.forward import updating_pass
-from tf_advdefense.defenses.losses import cross_entropy
 
 
 class Hyper(NamedTuple):
@@ -25,20 +25,25 @@ class Hyper(NamedTuple):
 
 
 def plain(
-    model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
+    model: Any,
+    batch: dict[str, tf.Tensor],
+    hyper: Hyper,
+    *,
+    criterion: losses.Criterion | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross-entropy on the clean images, a scalar, and their logits [n, classes].
+    """The loss of the clean images, a scalar, and their logits [n, classes].
 
     Args:
       model: `keras.Model` from images in [0, 1] to logits; run in training mode.
       batch: {"image": float32 [n, h, w, c], "label": int64 [n]}.
+      criterion: another loss than the cross-entropy.
     """
     logits = updating_pass(model, batch["image"])
-    loss = cross_entropy(
-        batch["label"],
+    criterion = losses.smoothed(criterion, hyper.label_smoothing)
+    loss = criterion(
+        losses.targets_of(batch),
         logits / hyper.temperature,
-        hyper.label_smoothing,
-        batch.get("weight"),
+        weight=batch.get("weight"),
     )
     return loss, logits
 

@@ -11,12 +11,11 @@ import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
 from tf_advdefense.attacks.core.model_fn import inference
+from tf_advdefense.defenses import losses
 from tf_advdefense.defenses.crafting import draw_keys
 from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.forward import both_passes
 from tf_advdefense.defenses.forward import crafting_model
-from tf_advdefense.defenses.losses import cross_entropy
-from tf_advdefense.defenses.losses import mean
 
 _START = 0.001  # Standard deviation; at the image itself the gradient is zero.
 
@@ -74,9 +73,13 @@ def divergence(logits: tf.Tensor, other_logits: tf.Tensor) -> tf.Tensor:
 
 
 def trades_loss(
-    model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
+    model: Any,
+    batch: dict[str, tf.Tensor],
+    hyper: Hyper,
+    *,
+    criterion: losses.Criterion = losses.cross_entropy,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross-entropy of the clean images plus beta times the mean divergence.
+    """The loss of the clean images plus beta times the mean divergence.
 
     The gradient flows through both predictions. Deviation: the authors run clean
     images twice and adversarial ones once through BatchNorm in training mode, and all
@@ -85,6 +88,7 @@ def trades_loss(
     Args:
       model: `keras.Model` to logits.
       batch: {"image", "label", "adv_image"}.
+      criterion: the loss of the clean images, in the paper the cross-entropy.
 
     Returns:
       (loss, a scalar; logits of the clean images, [n, classes]).
@@ -93,8 +97,8 @@ def trades_loss(
         model, batch["image"], batch["adv_image"], hyper.statistics
     )
     weight = batch.get("weight")
-    robust = mean(divergence(clean, adversarial), weight)
-    natural = cross_entropy(batch["label"], clean, weight=weight)
+    robust = losses.mean(divergence(clean, adversarial), weight)
+    natural = criterion(losses.targets_of(batch), clean, weight=weight)
     return natural + hyper.beta * robust, clean
 
 

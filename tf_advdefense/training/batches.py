@@ -10,16 +10,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+UNIT = (0.0, 1.0)
 
-def as_batch(data: Any, step: Any = None) -> dict[str, tf.Tensor]:
+
+def as_batch(
+    data: Any, step: Any = None, input_range: tuple[float, float] = UNIT
+) -> dict[str, tf.Tensor]:
     """A batch as a dict of `image`, `label` and, where given, `weight` and `draw`.
 
     Args:
       data: such a dict, which is returned as it is, or (x, y) or (x, y,
-        sample_weight): images float `[n, height, width, channels]` in [0, 1], or uint8,
-        and labels int `[n]` or `[n, 1]`.
+        sample_weight): images float `[n, height, width, channels]`, or uint8, and
+        labels: classes `[n]` or `[n, 1]`, or their shares `[n, classes]`, such as
+        one-hot ones, which the batch also holds as `target`, float32.
       step: None, or the number of updates so far: with it, the images of an (x, y) get
         numbers for random draws, `draw`, int64 `[n]`, that differ from step to step.
+      input_range: (low, high) of float images; those of the batch are in [0, 1].
 
     Raises:
       ValueError: in one line, where labels are missing or no class numbers.
@@ -27,22 +33,33 @@ def as_batch(data: Any, step: Any = None) -> dict[str, tf.Tensor]:
     images, labels, weight = keras.utils.unpack_x_y_sample_weight(data)
     if isinstance(images, dict):
         return images
-    rank = None if labels is None else labels.shape.rank
-    if labels is None or rank > 1 and labels.shape[-1] != 1:
+    if labels is None or labels.shape.rank > 2:
         raise ValueError(
-            "`y` must hold one class number per image. Received: "
-            f"{'none' if labels is None else f'shape {tuple(labels.shape)}'}."
+            "`y` must hold a class number per image, or a row of classes' shares. "
+            f"Received: {'none' if labels is None else f'shape {tuple(labels.shape)}'}."
         )
-    if images.dtype == tf.uint8:
-        images = tf.cast(images, tf.float32) / 255.0
-    labels = tf.cast(tf.reshape(labels, [-1]), tf.int64)
-    batch = {"image": tf.cast(images, tf.float32), "label": labels}
+    batch = {"image": _unit(images, input_range), **_labels(labels)}
     if weight is not None:
         batch["weight"] = tf.cast(tf.reshape(weight, [-1]), tf.float32)
     if step is not None:
         numbers = tf.range(tf.shape(labels, out_type=tf.int64)[0])
         batch["draw"] = tf.cast(tf.convert_to_tensor(step), tf.int64) * 2**32 + numbers
     return batch
+
+
+def _unit(images, input_range):
+    """float32 images in [0, 1]."""
+    low, high = (0, 255) if images.dtype == tf.uint8 else input_range
+    images = tf.cast(images, tf.float32)
+    return images if (low, high) == UNIT else (images - low) / (high - low)
+
+
+def _labels(labels):
+    """Classes, int64 [n], and what else they were given as."""
+    if labels.shape.rank == 2 and labels.shape[-1] != 1:
+        shares = tf.cast(labels, tf.float32)
+        return {"label": tf.argmax(shares, axis=-1), "target": shares}
+    return {"label": tf.cast(tf.reshape(labels, [-1]), tf.int64)}
 
 
 def count(x: Any, settings: dict[str, Any]) -> int:
@@ -64,18 +81,21 @@ def count(x: Any, settings: dict[str, Any]) -> int:
         ) from None
 
 
-def first(data: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `number` images (all, if fewer) and labels of validation data.
+def first(
+    data: Any, number: int, input_range: tuple[float, float] = UNIT
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `number` images (all, if fewer), in [0, 1], and labels, int `[n]`.
 
     Args:
-      data: a pair of arrays, or an iterable of batches as of `as_batch`.
+      data: a tuple of arrays, or an iterable of batches as of `as_batch`.
+      number: how many.
+      input_range: of float images.
     """
     if isinstance(data, tuple | list):
-        images, labels = data[:2]
-        return np.asarray(images[:number]), np.ravel(labels[:number])
+        data = [tuple(map(tf.convert_to_tensor, (each[:number] for each in data[:2])))]
     images, labels, found = [], [], 0
     for each in data:
-        batch = as_batch(each)
+        batch = as_batch(each, input_range=input_range)
         images.append(np.asarray(batch["image"]))
         labels.append(np.asarray(batch["label"]))
         found += len(labels[-1])

@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from tf_advdefense import distribution
+from tf_advdefense.defenses import losses
 from tf_advdefense.training import batches
 from tf_advdefense.training import optimizers
 from tf_advdefense.training import products
@@ -39,6 +40,7 @@ class AdversarialTrainer(keras.Model):
         super().__init__(name=f"{classifier.name}_trainer")
         self.classifier = classifier
         self.defense = defense
+        self.criterion = losses.cross_entropy
         self.loss_mean = keras.metrics.Mean("loss")
         self.clean_accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
         self.built = True  # Nothing to build: the classifier is.
@@ -138,9 +140,19 @@ class AdversarialTrainer(keras.Model):
                     stacklevel=3,
                 )
             return []
-        images, labels = batches.first(validation_data, EXAMPLES)
+        images, labels = self._first(validation_data, EXAMPLES)
         found = validation_of(self.defense, checkpoint, images, labels)
         return [*found, checkpoint] if found else []
+
+    def _first(self, data, number):
+        """The first images and labels of what `fit` or its validation is given."""
+        return batches.first(data, number)
+
+    def load_weights(self, filepath: Any, **settings: Any) -> None:
+        """As `keras.Model.load_weights`, of a file of `save_weights`."""
+        if self.compiled and not self.optimizer.built:  # The file holds its state, too.
+            self.optimizer.build(self.classifier.trainable_variables)
+        super().load_weights(filepath, **settings)
 
     def _maybe_symbolic_build(self, *args, **kwargs):
         """Do nothing: Keras would take a batch of the first epoch to build with."""
@@ -152,7 +164,7 @@ class AdversarialTrainer(keras.Model):
           data: {"image", "label", ...}, (x, y) or (x, y, sample_weight); see
             `batches.as_batch`.
         """
-        batch = batches.as_batch(data, self.optimizer.iterations)
+        batch = self._batch(data, self.optimizer.iterations)
         if self.replays == 1:
             self._update(batch)
         else:
@@ -167,11 +179,16 @@ class AdversarialTrainer(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Clean loss and accuracy, in inference mode; `data` as of `train_step`."""
-        batch = batches.as_batch(data)
+        batch = self._batch(data)
         logits = self.classifier(batch["image"], training=False)
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], logits)
-        self._measure(tf.reduce_mean(loss * batch.get("weight", 1.0)), batch, logits)
+        targets, weight = losses.targets_of(batch), batch.get("weight")
+        loss = self.criterion(targets, logits, weight=weight) + self._penalty()
+        self._measure(loss, batch, logits)
         return self._results()
+
+    def _batch(self, data, step=None):
+        """What a step takes: of `fit` with the number of updates so far."""
+        return batches.as_batch(data, step)
 
     def _update(self, batch):
         """One update of the classifier."""
@@ -182,9 +199,14 @@ class AdversarialTrainer(keras.Model):
             batch, defense = defense.craft(self.classifier, batch), defense.loss
         with tf.GradientTape() as tape, products.as_products(self.classifier):
             loss, clean_logits = defense(self.classifier, batch)
+            loss += self._penalty()
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         self._measure(loss, batch, clean_logits)
+
+    def _penalty(self):
+        """Of the classifier's own regularizers."""
+        return tf.add_n([0.0, *self.classifier.losses])
 
     def _measure(self, loss, batch, logits):
         labels = batch["label"]

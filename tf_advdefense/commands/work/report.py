@@ -47,11 +47,11 @@ def report(flags: FlagValues, command: str) -> None:
     data = dataset_of(flags, trained, test_only=True)
     threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
     models = _models(flags, trained, data)
-    sets = _sets(flags, data)
+    attacks, sets = _attacks(flags, threats, data), _sets(flags, data)
     found = survey(
         models,
         data,
-        _attacks(flags, threats, data),
+        attacks,
         sets,
         threats=threats,
         groups=_groups(flags),
