@@ -16,6 +16,7 @@ TensorFlow is loaded when one of these names is first used:
     load_dataset             a data set with its train, validation and test split
     adversarial              a model that trains yours: compile, fit, callbacks, save
     AdversarialTrainer       the training step, under `keras.Model.fit`
+    RobustAccuracy           a callback for any `model.fit`: accuracy under attack
     train_run                trains a run as `bin/train` does
     make_set                 crafts an adversarial set as `bin/make_adv` does
     evaluate                 how robust is a model? attacks it, prints a verdict
@@ -60,6 +61,7 @@ _PUBLIC = {
     "load_dataset": "datasets",
     "adversarial": "training.adversarial",
     "AdversarialTrainer": "training.trainer",
+    "RobustAccuracy": "evaluation.callback",
     "train_run": "training.run",
     "make_set": "evaluation.crafted_sets",
     "evaluate": "evaluation.evaluate",
