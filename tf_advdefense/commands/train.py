@@ -6,6 +6,8 @@
     bin/train --model=resnet50 --defense=ensemble_at --sources=alexnet,small_resnet
     bin/train --model=resnet50 --defense=pgd_at --eps=4/255 --defense_args=nb_iter=7
     bin/train --model=resnet50 --transforms=jpeg:quality=75,bit_depth:bits=3
+    bin/train --model_path=mine.keras --defense=pgd_at --freeze='block1_*'
+    bin/train --init_from=resnet50-fast_at --defense=pgd_at --name=resnet50-pgd_at
 
 Writes outputs/runs/NAME: model.keras, saved_model/, history.csv, logs/ and
 config.json, which says how it was made. Interrupt it at will: --resume goes on exactly.
@@ -35,6 +37,13 @@ def define(values: FlagValues) -> None:
 
 def main(flags: FlagValues, command: str) -> None:
     """Trains the run that the flags describe; `command` is recorded in it."""
+    given = [flags.model, flags.model_path, flags.init_from]
+    if sum(each is not None for each in given) != 1:
+        raise ValueError(
+            "One of `model`, `model_path` and `init_from` says what is trained. "
+            f"Received: {', '.join(filter(None, given)) or 'none'}. Known models: "
+            f"{', '.join(names.MODELS)}, or keras:NAME."
+        )
     with quietly():
         from tf_advdefense.commands.work.train import train
     train(flags, command)
@@ -44,9 +53,21 @@ def _define_model(values: FlagValues) -> None:
     known = f"{', '.join(names.MODELS)}, or keras:NAME"
     group = Group(values, "Model")
     group.value("model", None, f"{known} of keras.applications.", parse=names.model)
-    group.needed("model", f"a model is needed. Known: {known}.")
     group.value(
         "model_args", "", "Arguments of the model: width=16.", parse=kinds.arguments
+    )
+    group.text(
+        "model_path",
+        None,
+        "A trained .keras or .h5 file instead, to go on from its weights.",
+    )
+    group.text("init_from", None, "A run instead, to go on from its weights.")
+    kinds.define_foreign(group)
+    group.value(
+        "freeze",
+        [],
+        "Layers that are not trained, by name, * for any letters.",
+        parse=kinds.words,
     )
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 import dataclasses
+import difflib
+import fnmatch
 from typing import Any
 
+import keras
 import numpy as np
 
 from tf_advdefense.datasets import Dataset
@@ -52,6 +55,7 @@ class Recipe:
       flip: None: as is right for the data set.
       crop: pixels of padding that a random crop is taken from; None: a sixteenth of
         the side.
+      freeze: names of layers that are not trained, * for any letters.
       distribute: a name of `STRATEGIES`.
       mixed_precision: compute in 16 bits.
       jit_compile: compile with XLA (slower on a CPU).
@@ -78,6 +82,7 @@ class Recipe:
     augment_adv: bool = True
     flip: bool | None = None
     crop: int | None = None
+    freeze: Sequence[str] = ()
     distribute: str = "none"
     mixed_precision: bool = False
     jit_compile: bool = False
@@ -101,6 +106,33 @@ class Recipe:
             **{key: value for key, value in given.items() if value is not None}
         )
 
+    def freeze_in(self, model: keras.Model) -> None:
+        """Takes the layers of `freeze` out of the training of a model.
+
+        Raises:
+          ValueError: in one line, for a pattern without a layer, or where nothing is
+            left that could be trained.
+        """
+        layers = model._flatten_layers(include_self=False)
+        known = {layer.name: layer for layer in layers if layer.weights}
+        for pattern in self.freeze:
+            names = fnmatch.filter(known, pattern)
+            if not names:
+                near = difflib.get_close_matches(pattern, known, 3, 0)
+                raise ValueError(
+                    "`freeze` must name layers with weights. Received: "
+                    f"freeze={pattern}. The nearest: {', '.join(near)}."
+                )
+            for name in names:
+                known[name].trainable = False
+        if not model.trainable_variables:
+            frozen = f" with freeze={','.join(self.freeze)}" if self.freeze else ""
+            raise ValueError(
+                "A model must have weights that can be trained. Received: "
+                f"{model.name}{frozen}, which has none. Of a SavedModel, give its "
+                ".keras file."
+            )
+
     def layers(self, images: np.ndarray) -> list[Transform]:
         """The transformations, adapted to training images where they need that."""
         layers = self.transforms
@@ -120,4 +152,5 @@ class Recipe:
             **{key: getattr(self, key) for key in _RECORDED},
             "image_size": data.image_size,
             **({"color": data.color} if data.color else {}),
+            **({"freeze": list(self.freeze)} if self.freeze else {}),
         }

@@ -126,6 +126,7 @@ class _Task:
         keras.utils.set_random_seed(recipe.seed)
         with distribution.scope(recipe.distribute):
             classifier = self._classifier()
+            recipe.freeze_in(classifier)
             self.layers = recipe.layers(self.mix.split.images)
             self.trainer = self._trainer(classifier)
         self.name = name or "-".join(

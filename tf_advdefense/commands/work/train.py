@@ -1,11 +1,19 @@
 """Trains the run that flags describe."""
 
+import pathlib
 from typing import Any
 
 from absl.flags import FlagValues
+import keras
 
 from tf_advdefense import distribution
+from tf_advdefense.artifacts import runs
 from tf_advdefense.commands.work.data import dataset_of
+from tf_advdefense.datasets import Dataset
+from tf_advdefense.evaluation.classifiers import classifier_of
+from tf_advdefense.evaluation.classifiers import said
+from tf_advdefense.evaluation.targets import check_trained_on
+from tf_advdefense.evaluation.targets import model_name
 from tf_advdefense.training.run import train_run
 
 # Flags that are parameters of `train_run` by the same name.
@@ -14,21 +22,44 @@ _PARAMETERS = (
     *("epochs", "learning_rate", "schedule", "optimizer", "weight_decay"),
     *("batch_size", "seed", "train_examples", "attack", "teacher", "sources"),
     *("adv_data", "adv_fraction", "transforms", "eot_draws", "augment", "augment_adv"),
-    *("flip", "crop", "distribute", "mixed_precision", "jit_compile"),
+    *("flip", "crop", "distribute", "mixed_precision", "jit_compile", "freeze"),
 )
 
 
 def train(flags: FlagValues, command: str) -> None:
     """Trains, scores and saves the run, or says that it is finished."""
     distribution.set_up(flags.mixed_precision)
+    data = dataset_of(flags)
     train_run(
-        flags.model,
+        _model(flags, data),
         flags.defense,
-        dataset_of(flags),
+        data,
         defense_args=_hyperparameters(flags),
         command=command,
         **{name: flags[name].value for name in _PARAMETERS},
     )
+
+
+def _model(flags: FlagValues, data: Dataset) -> str | keras.Model:
+    """The architecture that is trained from scratch, or a model with its weights."""
+    if flags.model is not None:
+        return str(flags.model)
+    if flags.init_from is not None:
+        run = runs.load_run(flags.output_dir, flags.init_from)
+        check_trained_on(run, data)
+        return run.load_model()
+    name = model_name(flags.model_path)
+    adapted = classifier_of(
+        pathlib.Path(flags.model_path),
+        data,
+        flags.model_path,
+        input_range=flags.input_range,
+        preprocess=flags.preprocess,
+    )
+    for line in said(name, adapted.notes, adapted.warnings):
+        print(line, flush=True)
+    adapted.model.name = name  # Which the run is called by.
+    return adapted.model
 
 
 def _hyperparameters(flags: FlagValues) -> dict[str, Any]:
