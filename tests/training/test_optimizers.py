@@ -134,6 +134,16 @@ def test_sgd_decay_shrinks_as_a_penalty_inside_the_momentum(model):
     np.testing.assert_allclose(variables[0], expected, rtol=0.01)
 
 
+def test_momentum_is_plain(model):
+    """Two updates of one gradient: the step, and then the step and 0.9 of it."""
+    optimizer = make(model, optimizer="momentum")
+    first = list(one_update(model, optimizer))
+    second = list(one_update(model, optimizer))
+    for (before, between), (_, after) in zip(first, second, strict=True):
+        np.testing.assert_allclose(between, before - 0.1 * 0.5, rtol=1e-5)
+        np.testing.assert_allclose(after, between - 0.1 * 0.5 * 1.9, rtol=1e-5)
+
+
 def test_adam_decay_is_decoupled(model):
     decay, rate = 1.0, 1e-3
     optimizer = make(model, optimizer="adam", learning_rate=rate, weight_decay=decay)
@@ -178,7 +188,7 @@ def test_defaults_make_an_optimizer(model, name):
     [
         (
             {"optimizer": "sdg"},
-            "Unknown optimizer 'sdg'. Did you mean 'sgd'. Known: sgd, adam.",
+            "Unknown optimizer 'sdg'. Did you mean 'sgd'. Known: sgd, momentum, adam.",
         ),
         (
             {"schedule": "step"},

@@ -12,7 +12,10 @@ from tf_advdefense.defenses.robust_accuracy import under_its_attack
 
 
 class Hyper(NamedTuple):
-    """Goodfellow et al. 2015 (arXiv:1412.6572), section 6, labels predicted.
+    """Goodfellow et al. 2015 (arXiv:1412.6572), section 6.
+
+    Deviation: the attack leaves the model's own predictions, after Kurakin et al. 2017
+    (arXiv:1611.01236), section 4.2, and not the labels, which a single step gives away.
 
     Attributes:
       labels: that the attack leaves, "true" or "predicted"; see

@@ -59,16 +59,27 @@ DEFAULTS = {
 _MOMENTUM = 0.9
 
 
-def sgd(rate: Any, weight_decay: float) -> keras.optimizers.Optimizer:
-    """Stochastic gradient descent with Nesterov momentum 0.9."""
+def sgd(
+    rate: Any, weight_decay: float, nesterov: bool = True
+) -> keras.optimizers.Optimizer:
+    """Stochastic gradient descent with Nesterov momentum 0.9.
+
+    Deviation, where a defence's published recipe is run with it: Madry et al., Zhang et
+    al. and Wong et al. have plain momentum, which is `momentum`.
+    """
     # Keras decays weights outside the momentum (w -= rate * decay * w); published
     # coefficients run through it, which multiplies them by 1 / (1 - momentum).
     return keras.optimizers.SGD(
         rate,
         momentum=_MOMENTUM,
-        nesterov=True,
+        nesterov=nesterov,
         weight_decay=weight_decay / (1 - _MOMENTUM) or None,
     )
+
+
+def momentum(rate: Any, weight_decay: float) -> keras.optimizers.Optimizer:
+    """Stochastic gradient descent with momentum 0.9 (Polyak 1964)."""
+    return sgd(rate, weight_decay, nesterov=False)
 
 
 def adam(rate: Any, weight_decay: float) -> keras.optimizers.Optimizer:

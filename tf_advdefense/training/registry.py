@@ -9,7 +9,13 @@ from tf_advdefense.registry import Registry
 _PACKAGE = "tf_advdefense.training"
 
 OPTIMIZERS = Registry(
-    "optimizer", _PACKAGE, {"sgd": "optimizers:sgd", "adam": "optimizers:adam"}
+    "optimizer",
+    _PACKAGE,
+    {
+        "sgd": "optimizers:sgd",
+        "momentum": "optimizers:momentum",
+        "adam": "optimizers:adam",
+    },
 )
 SCHEDULES = Registry(
     "schedule",
