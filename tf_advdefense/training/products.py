@@ -25,6 +25,9 @@ import tensorflow as tf
 # of whole images multiplies more zeros than the convolution has padding.
 _POINTWISE_SIDE = 8
 _WHOLE_SIDE = 2
+# With fewer input channels oneDNN crashes in the kernel gradient of strided 1x1
+# convolutions of large images, 4 on 224x224, say. A slice and a product do not.
+_SAFE_CHANNELS = 16
 
 
 @contextlib.contextmanager
@@ -62,8 +65,10 @@ def _convolve(layer, images, kernel):
     """`layer.convolution_op(images, kernel)`, by the product that fits."""
     side = max(size or np.inf for size in images.shape[1:3])
     strides = tuple(layer.strides)
-    if tuple(layer.kernel_size) == (1, 1) and side <= _POINTWISE_SIDE:
-        return _pointwise(images, kernel, strides)
+    if tuple(layer.kernel_size) == (1, 1):
+        crashes = strides != (1, 1) and images.shape[-1] < _SAFE_CHANNELS
+        if side <= _POINTWISE_SIDE or crashes:
+            return _pointwise(images, kernel, strides)
     if strides == (1, 1) and layer.padding == "same" and side <= _WHOLE_SIDE:
         return _of_whole_images(images, kernel)
     return type(layer).convolution_op(layer, images, kernel)
