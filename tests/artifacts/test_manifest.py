@@ -29,6 +29,13 @@ def test_it_is_current(made):
     assert manifest.is_current(made / "made", REQUEST)
 
 
+def test_another_copy_of_the_package_is_not(made, monkeypatch):
+    (made / "other").mkdir()
+    (made / "other/code.py").write_text("of another version")
+    monkeypatch.setattr(manifest, "_PACKAGE", made / "other")
+    assert not manifest.is_current(made / "made", REQUEST)
+
+
 def test_another_request_is_not(made):
     assert not manifest.is_current(made / "made", {**REQUEST, "eps": "4/255"})
 

@@ -343,6 +343,19 @@ def test_a_loss_of_its_own_is_refused():
         robust.compile("adam", "categorical_crossentropy")
 
 
+def test_compiling_again_forgets_the_former_loss():
+    images, labels = make_arrays()
+    found = []
+    for former in ((), ("mse",)):
+        model = make_model()
+        robust = adv.adversarial(model, "none")
+        for loss in former:
+            robust.compile("sgd", loss)
+        robust.compile(keras.optimizers.SGD(0.05))
+        found.append(fitted(robust, images, labels, epochs=1)["loss"])
+    assert found[0] == found[1]
+
+
 def test_images_beyond_their_range_are_refused():
     images, labels = make_arrays()
     robust = _robust()

@@ -33,9 +33,12 @@ def write(
       inputs: files, or directories of them, that it was made from.
       outputs: files in it.
     """
-    paths = [_PACKAGE, *inputs, *outputs]
+    paths = [*inputs, *outputs]
     made = {str(pathlib.Path(path).absolute()): content(path) for path in paths}
-    files.write_json(pathlib.Path(directory, NAME), {"request": request, "files": made})
+    files.write_json(
+        pathlib.Path(directory, NAME),
+        {"request": request, "code": content(_PACKAGE), "files": made},
+    )
 
 
 def is_current(directory: files.Path, request: dict[str, Any]) -> bool:
@@ -43,6 +46,7 @@ def is_current(directory: files.Path, request: dict[str, Any]) -> bool:
     try:
         manifest = files.read_json(pathlib.Path(directory, NAME))
         same = manifest["request"] == json.loads(files.to_json(request))
+        same = same and manifest["code"] == content(_PACKAGE)  # What runs now.
         made = manifest["files"].items()
         return same and all(content(path) == former for path, former in made)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

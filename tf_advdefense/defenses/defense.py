@@ -170,12 +170,15 @@ class BoundDefense:
         given = {**self._state, **self._criterion}
         return self.kind.loss(model, batch, self._values, **given)
 
-    def judge_by(self, criterion: Criterion) -> None:
-        """Train by another loss than the cross-entropy.
+    def judge_by(self, criterion: Criterion | None) -> None:
+        """Train by another loss than the cross-entropy; None: by that.
 
         Raises:
           ValueError: in one line, for a defence that is a loss of its own.
         """
+        self._criterion = {}
+        if criterion is None:
+            return
         if "criterion" not in inspect.signature(self.kind.loss).parameters:
             raise ValueError(
                 f"`defense={self.name}` has a loss of its own. Received: another "

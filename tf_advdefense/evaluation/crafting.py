@@ -86,9 +86,9 @@ class Crafting:
             say(f"{self.directory} is finished: nothing to do.")
             return True
         todo = self._missing(*(shard or (0, 1)))
-        say(self._announcement(todo, seconds))
-        started = time.time()
         with released_on_failure(self.directory, state, "[!.]*.tfrecord-*"):
+            say(self._announcement(todo, seconds))
+            started = time.time()
             passes = [self._craft(i, progress) for i in todo]
         if self._missing():
             say(

@@ -193,25 +193,16 @@ def under_attack(
 
     `forwards` and `backwards` in the fields are the mean passes taken per image.
     """
-    started = time.perf_counter()
-    examples = crafting(
-        attacked or model,
-        attack,
-        split.images,
-        split.labels,
-        split.index,
-        batch_size=batch_size,
-        seed=seed,
-        progress=progress,
-    )
-    if attacked is not None:
-        examples = _seen_by(model, examples, split.images, batch_size)
-    fields, arrays = _measure_examples(examples)
-    fields["signs"] = signs.of_examples(
-        model, attacked or model, examples, split.images, batch_size, attack
-    )
-    fields["signs"] |= signs.over_draws(model, examples, split.images, batch_size)
-    return _live(fields, arrays, examples, started)
+
+    def signs_of(seen: Arrays, examples: Arrays) -> Any:
+        found = signs.of_examples(
+            model, attacked or model, seen, split.images, batch_size, attack
+        )
+        return found | signs.over_draws(model, seen, split.images, batch_size)
+
+    settings = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    crafted_on = attacked or model
+    return _crafted(model, crafted_on, attack, split, crafting, signs_of, **settings)
 
 
 def transferred(
@@ -234,20 +225,32 @@ def transferred(
     `signs` tell on how many images the two predict alike, when clean and when attacked;
     passes are those of the attack.
     """
+    settings = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    signs_of = signs.agreement
+    return _crafted(model, parent, attack, split, crafting, signs_of, **settings)
+
+
+def _crafted(
+    model: ModelFn,
+    attacked: ModelFn,
+    attack: Attack,
+    split: Split,
+    crafting: Crafting,
+    signs_of: Callable[[Arrays, Arrays], Any],
+    **settings: Any,
+) -> Measured:
+    """A model on examples crafted on `attacked`, which may be another.
+
+    `signs_of` is given the examples as `model` sees them, and as they were crafted.
+    """
     started = time.perf_counter()
-    examples = crafting(
-        parent,
-        attack,
-        split.images,
-        split.labels,
-        split.index,
-        batch_size=batch_size,
-        seed=seed,
-        progress=progress,
-    )
-    seen = _seen_by(model, examples, split.images, batch_size)
+    images = split.images
+    examples = crafting(attacked, attack, images, split.labels, split.index, **settings)
+    seen = examples
+    if attacked is not model:
+        seen = _seen_by(model, examples, images, settings["batch_size"])
     fields, arrays = _measure_examples(seen)
-    fields["signs"] = signs.agreement(seen, examples)
+    fields["signs"] = signs_of(seen, examples)
     return _live(fields, arrays, examples, started)
 
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tf_advdefense.defenses import losses
 from tf_advdefense.defenses import make_defense
 from tf_advdefense.defenses.defense import BoundDefense
+from tf_advdefense.models.input_range import UNIT
 from tf_advdefense.models.trainable import Trainable
 from tf_advdefense.models.trainable import trainable
 from tf_advdefense.training import batches
@@ -32,7 +33,7 @@ def adversarial(
     model: keras.Model,
     defense: str | BoundDefense = "pgd_at",
     *,
-    input_range: tuple[float, float] = batches.UNIT,
+    input_range: tuple[float, float] = UNIT,
     from_logits: bool = False,
     dataset: str = "cifar10",
     attack: str | None = None,
@@ -122,9 +123,9 @@ class AdversarialModel(AdversarialTrainer):
         Raises:
           ValueError: in one line, for a defence that has a loss of its own.
         """
-        if loss is not None:
-            self.criterion = criterion_of(loss, self._form)
-            self.defense.judge_by(self.criterion)
+        given = None if loss is None else criterion_of(loss, self._form)
+        self.defense.judge_by(given)
+        self.criterion = given or losses.cross_entropy
         super().compile(
             optimizer,
             jit_compile,
@@ -204,13 +205,6 @@ class AdversarialModel(AdversarialTrainer):
         with tf.init_scope():
             like = (tf.zeros([1, *t.shape[1:]], t.dtype) for t in (targets, outputs))
             self._compile_metrics.build(*like)
-
-    def _results(self):
-        results = {}
-        for metric in self.metrics:
-            value = metric.result()
-            results |= value if isinstance(value, dict) else {metric.name: value}
-        return results
 
     # === What is kept is the user's model ===
 

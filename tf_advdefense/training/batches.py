@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-UNIT = (0.0, 1.0)
+from tf_advdefense.models.input_range import UNIT
 
 
 def as_batch(

@@ -14,15 +14,14 @@ from tf_advdefense.defenses.losses import cross_entropy
 from tf_advdefense.defenses.losses import mean
 from tf_advdefense.models.trainable import Trainable
 
-_LOSSES = keras.losses
 # Those that have `from_logits`, and by which activation they undo.
 _OF_LOGITS = {
     "softmax": (
-        _LOSSES.CategoricalCrossentropy,
-        _LOSSES.SparseCategoricalCrossentropy,
-        _LOSSES.CategoricalFocalCrossentropy,
+        keras.losses.CategoricalCrossentropy,
+        keras.losses.SparseCategoricalCrossentropy,
+        keras.losses.CategoricalFocalCrossentropy,
     ),
-    "sigmoid": (_LOSSES.BinaryCrossentropy, _LOSSES.BinaryFocalCrossentropy),
+    "sigmoid": (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy),
 }
 
 

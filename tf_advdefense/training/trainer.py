@@ -214,4 +214,8 @@ class AdversarialTrainer(keras.Model):
         self.clean_accuracy.update_state(labels, logits)
 
     def _results(self):
-        return {metric.name: metric.result() for metric in self.metrics}
+        results = {}
+        for metric in self.metrics:
+            value = metric.result()
+            results |= value if isinstance(value, dict) else {metric.name: value}
+        return results
