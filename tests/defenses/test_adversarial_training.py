@@ -371,6 +371,7 @@ def test_multi_norm_against_the_three_attacks(mix, batch):
                 nb_iter=2,
                 rand_init=True,
                 loss="margin",
+                clip_grad=norm == 2,
             )(model, batch["image"], batch["label"], index=batch["draw"])
             for norm, radius, step in (
                 (np.inf, 0.05, 2.5 * 0.05 / 2),

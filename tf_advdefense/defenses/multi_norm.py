@@ -25,8 +25,9 @@ class Hyper(NamedTuple):
 
     Radii, iterations and steps (2.5 eps over the iterations, and 2 in L1) are those of
     the authors' configuration for CIFAR-10, as are the random starts and the loss, the
-    logits' margin. They take 150 gradients for a batch; the iterations are what to
-    lower. Deviation: the L1 attack projects onto its ball exactly.
+    logits' margin; their L2 and L1 steps leave out what the box blocks. They take 150
+    gradients for a batch; the iterations are what to lower. Deviation: the L1 attack
+    projects onto its ball exactly.
 
     Attributes:
       mix: "max" or "avg".
@@ -82,6 +83,7 @@ def _attacks(hyper):
             nb_iter=nb_iter,
             loss="margin",
             rand_init=True,
+            clip_grad=norm != np.inf,
         )
         for norm, eps, nb_iter, step in (
             (np.inf, hyper.eps_linf, hyper.nb_iter_linf, step_linf),

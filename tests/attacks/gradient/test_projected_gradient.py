@@ -135,6 +135,21 @@ def test_a_linear_loss_is_climbed_to_the_top(norm, eps, least):
     assert np.all(closed_forms.length(eta, norm) <= eps * (1 + 1e-5))
 
 
+def test_blocked_entries_take_no_share_of_an_l2_step():
+    linear, normal = closed_forms.linear_model()
+    images = np.full((1, *closed_forms.SHAPE), 0.5, np.float32)
+    blocked = np.abs(normal) > np.median(np.abs(normal))
+    images[0][blocked] = np.where(normal > 0, 1.0, 0.0)[blocked]
+    free = np.where(blocked, 0.0, normal)  # Class 0 is left along the normal.
+    step = {"eps": 0.1, "eps_iter": 0.1, "nb_iter": 1, "norm": 2}
+    found = pgd(linear, images, np.zeros(1, int), clip_grad=True, **step)
+    wanted = images + 0.1 * free / np.linalg.norm(free)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    # CleverHans' step spends most of its length on what the box takes back.
+    shorter = pgd(linear, images, np.zeros(1, int), **step) - images
+    assert np.linalg.norm(shorter) < 0.06
+
+
 @pytest.mark.parametrize("attack", [fgsm, mim, pgd, sparse_l1])
 def test_an_eps_per_image_is_each_images_eps(model, batch, attack):
     images, labels = batch

@@ -67,6 +67,8 @@ class Hyper(NamedTuple):
       nb_restarts: descents at most: the first as `rand_init` says, the next ones from
         random starts. It keeps the image that fools, else that of the highest loss.
       grad_sparsity: of norm 1, the percentage of entries that a step leaves alone.
+      clip_grad: leave out the entries that the bounds block, as CleverHans calls it;
+        norm 1 always does.
     """
 
     eps: float = 8 / 255
@@ -78,6 +80,7 @@ class Hyper(NamedTuple):
     rand_minmax: float | None = None
     nb_restarts: int = 1
     grad_sparsity: float = 99.0
+    clip_grad: bool = False
 
 
 class State(NamedTuple):
@@ -173,9 +176,10 @@ def _steepest(model_fn, state, adv, hyper, task):
     """The step of length `eps_iter` that raises the loss most, or a sparse one."""
     size = column(state.eps_iter, adv)
     gradient = _gradient(model_fn, adv, state.label, hyper, task)
+    if hyper.clip_grad or hyper.norm == 1:
+        gradient = drop_blocked(gradient, adv, task.clip_min, task.clip_max)
     if hyper.norm != 1:
         return steepest(gradient, size, hyper.norm)
-    gradient = drop_blocked(gradient, adv, task.clip_min, task.clip_max)
     # A percentage per image: of a single one CleverHans keeps an entry too many.
     percent = tf.fill(tf.shape(adv)[:1], hyper.grad_sparsity)
     return size * sparse_direction(gradient, threshold_rank(percent, adv))
