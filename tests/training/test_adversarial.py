@@ -327,6 +327,14 @@ def test_it_is_saved_and_exported_as_the_model_itself(tmp_path):
             {"defense": "ensemble", "examples": [make_arrays(4)], "adv_fraction": 1.0},
             "`adv_fraction` must leave",
         ),
+        (
+            {"defense": adv.make_defense("pgd_at"), "eps": 0.1},
+            "has all its values. Received: `eps` beside pgd_at",
+        ),
+        (
+            {"defense": adv.make_defense("fgsm_at"), "attack": "pgd"},
+            "Received: `attack`",
+        ),
     ],
 )
 def test_what_a_defence_does_not_take_is_refused(given, message):

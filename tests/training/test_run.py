@@ -100,11 +100,24 @@ def test_a_model_and_a_defence_of_ones_own(data, tmp_path):
         ("distillation", {}, "needs its teacher.*`teacher`"),
         ("adversarial", {}, "needs adversarial sets.*`adv_data`"),
         ("none", {"batch_size": 9999}, "`batch_size` must not exceed"),
+        (defenses.make_defense("none"), {"attack": "pgd"}, "Received: `attack` beside"),
+        (
+            defenses.make_defense("none"),
+            {"defense_args": {"label_smoothing": 0.1}},
+            "Received: `defense_args` beside none",
+        ),
     ],
 )
 def test_refusals_leave_nothing_behind(defense, recipe, message, data, tmp_path):
     with pytest.raises(ValueError, match=message):
         train_run("alexnet", defense, data, output_dir=tmp_path, **recipe)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arguments_of_an_architecture_are_not_a_models(data, tmp_path):
+    with pytest.raises(ValueError, match="`model_args` are those of an architecture"):
+        settings = {"model_args": {"width": 8}, "output_dir": tmp_path}
+        train_run(linear(), "none", data, **settings)
     assert not list(tmp_path.iterdir())
 
 

@@ -15,6 +15,7 @@ write its object in a file of its name here (see `defense.Defense`), and its lin
 
 from tf_advdefense.defenses.registry import DEFENSES
 from tf_advdefense.defenses.registry import SUMMARIES
+from tf_advdefense.defenses.registry import check_made
 from tf_advdefense.defenses.registry import make_defense
 from tf_advdefense.defenses.registry import needed_parts
 from tf_advdefense.defenses.source_sets import check_sets
@@ -24,6 +25,7 @@ from tf_advdefense.defenses.source_sets import set_weights
 __all__ = [
     "DEFENSES",
     "SUMMARIES",
+    "check_made",
     "check_sets",
     "make_defense",
     "needed_parts",

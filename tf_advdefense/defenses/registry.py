@@ -74,6 +74,16 @@ def make_defense(
     )
 
 
+def check_made(defense: "BoundDefense", **given: Any) -> None:
+    """Refuse, in one line, what is given beside a defence that is made already."""
+    for name, value in given.items():
+        if value:
+            raise ValueError(
+                f"A defence of `make_defense` has all its values. Received: `{name}` "
+                f"beside {defense.name}. Give it to `make_defense`, or its name here."
+            )
+
+
 def needed_parts(name: str) -> list[str]:
     """Names of what a defence needs beside hyperparameters, such as "teacher"."""
     return list(DEFENSES.find(name).parts)

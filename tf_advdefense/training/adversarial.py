@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense.defenses import check_made
 from tf_advdefense.defenses import losses
 from tf_advdefense.defenses import make_defense
 from tf_advdefense.defenses.defense import BoundDefense
@@ -72,6 +73,9 @@ def adversarial(
         defense = make_defense(
             defense, dataset=dataset, attack=attack, parts=parts, **hyper
         )
+    else:
+        given = dict(attack=attack, teacher=teacher is not None, sources=sources)
+        check_made(defense, **given, **dict.fromkeys(hyper, True))
     needs_sets = defense.kind.check_sources is not None
     if needs_sets != bool(examples):
         received = "none" if needs_sets else f"`examples` for {defense.name}"

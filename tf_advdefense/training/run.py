@@ -138,6 +138,10 @@ class _Task:
 
     def _bound(self, defense):
         if not isinstance(defense, str):
+            recipe = self.recipe
+            given = dict(attack=recipe.attack, defense_args=recipe.defense_args)
+            given |= dict(teacher=recipe.teacher is not None, sources=recipe.sources)
+            defenses.check_made(defense, **given)
             return defense
         return defenses.make_defense(
             defense,
@@ -149,6 +153,12 @@ class _Task:
 
     def _classifier(self):
         if not isinstance(self.given, str):
+            if self.recipe.model_args:
+                raise ValueError(
+                    "`model_args` are those of an architecture that is built. "
+                    f"Received: {self.recipe.model_args} beside the model "
+                    f"{self.model_name}. Leave them out."
+                )
             self.initial_sha256 = identity.model_sha256(self.given)
             return self.given
         return models.build_model(
