@@ -64,6 +64,10 @@ def test_every_entry_is_pinned():
         ("alexnet", 62, {}, 5_671_754),
         ("alexnet", 64, {}, 20_344_650),
         ("small_resnet", 32, {"width": 16}, 78_714),
+        ("small_resnet", 32, {"width": 16, "activation": "silu"}, 78_714),
+        # He et al. 2016a, table 6: 0.27 M with projections at 20 layers.
+        ("small_resnet", 32, {"width": 16, "depth": 3}, 274_042),
+        ("small_resnet", 32, {"preactivation": True, "depth": 2}, 698_090),
     ],
 )
 def test_number_of_parameters_of_variants(name, side, hyper, number):
@@ -155,6 +159,33 @@ def test_resolution_of_the_last_stage():
     assert sides == {"resnet50": 1, "resnet50_cifar": 4, "small_resnet": 8}
 
 
+def test_preactivated_blocks_against_their_definition(images):
+    """He et al. 2016b, figure 4 (e): x + conv(act(bn(conv(act(bn(x))))))."""
+    hyper = {"width": 16, "preactivation": True, "activation": "silu"}
+    model = build_model("small_resnet", SHAPE, 10, **hyper)
+    part = {layer.name: layer for layer in model.layers}
+
+    def normalised(x, name):
+        return keras.activations.silu(part[f"{name}_bn"](x, training=False))
+
+    x = part["stem"](part["centre"](images))
+    for name in ("stage1_block1", "stage2_block1", "stage3_block1"):
+        y = normalised(x, f"{name}_1")
+        if name != "stage1_block1":  # a projection of the activated
+            x = part[f"{name}_shortcut"](y)
+        y = normalised(part[f"{name}_conv1"](y), f"{name}_2")
+        x = x + part[f"{name}_conv2"](y)
+    expected = part["logits"](tf.reduce_mean(normalised(x, "last"), [1, 2]))
+    np.testing.assert_allclose(model(images), expected, atol=1e-5)
+
+
+def test_a_smooth_activation_is_the_only_one():
+    model = build_model("resnet50_cifar", SHAPE, 10, activation="silu")
+    assert not layers_of(model, keras.layers.ReLU)
+    kinds = {a.activation for a in layers_of(model, keras.layers.Activation)}
+    assert kinds == {keras.activations.silu}
+
+
 # === keras:NAME and refusals ===
 
 
@@ -186,6 +217,8 @@ def test_own_preprocessing_is_left_out():
         ("keras:VGG16", 8, {}, "of shape (8, 8, 3): "),
         ("keras:VGG16", 32, {"widht": 2}, "keras:VGG16 cannot be built"),
         ("small_resnet", 32, {"widht": 2}, "no argument 'widht'. Known: width."),
+        ("small_resnet", 32, {"depth": 0}, "`depth` must be a positive integer."),
+        ("small_resnet", 32, {"activation": "rleu"}, "Received: activation=rleu."),
         ("resnet50", 32, {"width": 2}, "no argument 'width'. Known: none."),
         ("small_resnet", 32, {"width": 0}, "`width` must be a positive integer."),
         ("small_resnet", 32, {"width": 1.5}, "positive integer. Received: width=1.5"),

@@ -9,20 +9,19 @@ convolution of stride 2 and a max-pool) on whatever size the images have, so a
 resolution in the stem instead, and `small_resnet` is what a CPU trains in minutes.
 """
 
-from collections.abc import Callable
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
+from tf_advdefense.models.residual import BN_MOMENTUM
+from tf_advdefense.models.residual import basic
+from tf_advdefense.models.residual import bottleneck
+from tf_advdefense.models.residual import centre
+from tf_advdefense.models.residual import preactivated
+from tf_advdefense.models.residual import residual_network
+from tf_advdefense.models.sizes import check_depth
 from tf_advdefense.models.sizes import check_width
-
-# BatchNorm's running statistics must follow the weights within a short
-# training: Keras' default of 0.99 leaves them hundreds of steps behind.
-_BN_MOMENTUM = 0.9
-# oneDNN corrupts memory in the filter gradient of 1x1 convolutions of stride 2 with
-# fewer input channels: there the stride comes first, by a pool of single pixels.
-_ONEDNN_FROM = 16
 
 
 def resnet50(image_shape: Sequence[int], num_classes: int) -> keras.Model:
@@ -44,7 +43,7 @@ def resnet50(image_shape: Sequence[int], num_classes: int) -> keras.Model:
     images = keras.Input(image_shape, name="images")
     model = keras.applications.ResNet50(
         weights=None,
-        input_tensor=_centre(images),
+        input_tensor=centre(images),
         classes=num_classes,
         classifier_activation=None,
     )
@@ -56,128 +55,60 @@ def _trainable_from_scratch(layer: keras.Layer) -> keras.Layer:
     if isinstance(layer, layers.Conv2D):
         config["kernel_initializer"] = "he_normal"
     elif isinstance(layer, layers.BatchNormalization):
-        config["momentum"] = _BN_MOMENTUM
+        config["momentum"] = BN_MOMENTUM
         if layer.name.endswith("_3_bn"):
             config["gamma_initializer"] = "zeros"
     return type(layer).from_config(config)
 
 
-def resnet50_cifar(image_shape: Sequence[int], num_classes: int) -> keras.Model:
+def resnet50_cifar(
+    image_shape: Sequence[int], num_classes: int, activation: str = "relu"
+) -> keras.Model:
     """ResNet50 with a 3x3 stride-1 stem and no max-pool, for small images.
 
     The four stages see 32, 16, 8 and 4 pixels of a 32x32 image. Strides lie in the
-    3x3 convolutions ("v1.5"). Arguments and result as `resnet50`.
+    3x3 convolutions ("v1.5"). Arguments and result as `resnet50`; `activation` is a
+    name of `keras.activations`: smooth ones such as silu help adversarial training
+    (Xie et al. 2020, arXiv:2006.14536).
     """
-    return _residual_network(
+    return residual_network(
         image_shape,
         num_classes,
         stem=64,
-        block=_bottleneck,
+        block=bottleneck,
         stages=((64, 3), (128, 4), (256, 6), (512, 3)),
+        activation=activation,
         name="resnet50_cifar",
     )
 
 
 def small_resnet(
-    image_shape: Sequence[int], num_classes: int, width: int = 32
+    image_shape: Sequence[int],
+    num_classes: int,
+    width: int = 32,
+    depth: int = 1,
+    activation: str = "relu",
+    preactivation: bool = False,
 ) -> keras.Model:
-    """One basic block at each of `width`, 2 and 4 times `width` channels.
+    """Stages of `width`, 2 and 4 times `width` channels: what a CPU trains in minutes.
 
-    309,994 parameters at width 32 and 10 classes: a CPU trains it in minutes.
-    Arguments and result as `resnet50`; `width` halves or doubles all channels.
+    309,994 parameters at width 32, depth 1 and 10 classes.
+
+    Args:
+      image_shape, num_classes: as of `resnet50`.
+      width: channels of the first stage.
+      depth: basic blocks in each stage; the network has 6 depth + 2 layers.
+      activation: as of `resnet50_cifar`.
+      preactivation: see `residual.preactivated`.
     """
     check_width(width)
-    return _residual_network(
+    check_depth(depth)
+    return residual_network(
         image_shape,
         num_classes,
         stem=width,
-        block=_basic,
-        stages=((width, 1), (2 * width, 1), (4 * width, 1)),
+        block=preactivated if preactivation else basic,
+        stages=((width, depth), (2 * width, depth), (4 * width, depth)),
+        activation=activation,
         name="small_resnet",
     )
-
-
-def _residual_network(
-    image_shape: Sequence[int],
-    num_classes: int,
-    stem: int,
-    block: Callable,
-    stages: Sequence[tuple[int, int]],
-    name: str,
-) -> keras.Model:
-    """Stem, stages of (channels, blocks), global average, logits."""
-    images = keras.Input(image_shape, name="images")
-    x = _conv_bn(_centre(images), stem, 3, name="stem")
-    x = layers.ReLU(name="stem_relu")(x)
-    for stage, (channels, depth) in enumerate(stages, start=1):
-        for index in range(1, depth + 1):
-            stride = 2 if stage > 1 and index == 1 else 1
-            x = block(x, channels, stride, name=f"stage{stage}_block{index}")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(images, layers.Dense(num_classes, name="logits")(x), name=name)
-
-
-def _basic(
-    x: keras.KerasTensor, channels: int, stride: int, name: str
-) -> keras.KerasTensor:
-    """Two 3x3 convolutions and the shortcut."""
-    y = layers.ReLU(name=f"{name}_relu1")(
-        _conv_bn(x, channels, 3, stride, name=f"{name}_conv1")
-    )
-    y = _conv_bn(y, channels, 3, zero_gamma=True, name=f"{name}_conv2")
-    return _add_shortcut(x, y, stride, name)
-
-
-def _bottleneck(
-    x: keras.KerasTensor, channels: int, stride: int, name: str
-) -> keras.KerasTensor:
-    """1x1, 3x3 (with the stride), 1x1 to four times the channels, and the shortcut."""
-    y = layers.ReLU(name=f"{name}_relu1")(
-        _conv_bn(x, channels, 1, name=f"{name}_conv1")
-    )
-    y = layers.ReLU(name=f"{name}_relu2")(
-        _conv_bn(y, channels, 3, stride, name=f"{name}_conv2")
-    )
-    y = _conv_bn(y, 4 * channels, 1, zero_gamma=True, name=f"{name}_conv3")
-    return _add_shortcut(x, y, stride, name)
-
-
-def _add_shortcut(
-    x: keras.KerasTensor, y: keras.KerasTensor, stride: int, name: str
-) -> keras.KerasTensor:
-    if stride != 1 and x.shape[-1] < _ONEDNN_FROM:
-        x = layers.MaxPooling2D(1, stride, name=f"{name}_stride")(x)
-        stride = 1
-    if stride != 1 or x.shape[-1] != y.shape[-1]:
-        x = _conv_bn(x, y.shape[-1], 1, stride, name=f"{name}_shortcut")
-    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
-
-
-def _conv_bn(
-    x: keras.KerasTensor,
-    channels: int,
-    kernel: int,
-    stride: int = 1,
-    zero_gamma: bool = False,
-    name: str | None = None,
-) -> keras.KerasTensor:
-    x = layers.Conv2D(
-        channels,
-        kernel,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
-    return layers.BatchNormalization(
-        momentum=_BN_MOMENTUM,
-        epsilon=1e-5,
-        gamma_initializer="zeros" if zero_gamma else "ones",
-        name=f"{name}_bn",
-    )(x)
-
-
-def _centre(images: keras.KerasTensor) -> keras.KerasTensor:
-    """[0, 1] to [-1, 1], inside the model, so that eps keeps its meaning outside."""
-    return layers.Rescaling(2.0, -1.0, name="centre")(images)

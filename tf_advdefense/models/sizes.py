@@ -2,6 +2,7 @@
 
 check_side("alexnet", (8, 8, 3), least=16)
 check_width(0)
+check_depth(1)
 """
 
 from collections.abc import Sequence
@@ -19,5 +20,16 @@ def check_side(name: str, image_shape: Sequence[int], least: int) -> None:
 
 def check_width(width: int) -> None:
     """Refuse, with a ValueError, a number of channels that is none."""
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"`width` must be a positive integer. Received: width={width}")
+    _check_count("width", width)
+
+
+def check_depth(depth: int) -> None:
+    """Refuse, with a ValueError, a number of blocks that is none."""
+    _check_count("depth", depth)
+
+
+def _check_count(name, count):
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={count}"
+        )
