@@ -35,7 +35,7 @@ def residual_network(
     activation: str = "relu",
     name: str,
 ) -> keras.Model:
-    """A network that keeps the resolution in its stem and halves it from stage to stage.
+    """A network whose resolution is that of the images, halved from stage to stage.
 
     Args:
       image_shape: (height, width, channels) of images in [0, 1].
