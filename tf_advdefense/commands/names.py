@@ -6,6 +6,7 @@ from tf_advdefense.defenses.registry import DEFENSES
 from tf_advdefense.defenses.transforms.registry import TRANSFORMS
 from tf_advdefense.models.registry import MODELS
 from tf_advdefense.strategies import STRATEGIES as STRATEGIES
+from tf_advdefense.training.registry import AVERAGES as AVERAGES
 from tf_advdefense.training.registry import OPTIMIZERS as OPTIMIZERS
 from tf_advdefense.training.registry import SCHEDULES as SCHEDULES
 

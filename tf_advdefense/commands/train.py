@@ -78,6 +78,15 @@ def _define_training(values: FlagValues) -> None:
     group.choice("schedule", None, names.SCHEDULES, "Of the learning rate.")
     group.choice("optimizer", None, names.OPTIMIZERS, "What makes the steps.")
     group.value("weight_decay", None, "Coefficient.", parse=kinds.number)
+    group.choice(
+        "average",
+        None,
+        names.AVERAGES,
+        "Of the weights, scored and kept instead of the last ones.",
+    )
+    group.value(
+        "average_args", "", "Its hyperparameters: decay=0.99.", parse=kinds.arguments
+    )
     group.whole(
         "train_examples", None, "Use only the first N training images.", at_least=1
     )

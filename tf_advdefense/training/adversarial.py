@@ -23,6 +23,9 @@ from tf_advdefense.models.input_range import UNIT
 from tf_advdefense.models.trainable import Trainable
 from tf_advdefense.models.trainable import trainable
 from tf_advdefense.training import batches
+from tf_advdefense.training.averaging import Ema
+from tf_advdefense.training.averaging import Swa
+from tf_advdefense.training.averaging import make_average
 from tf_advdefense.training.criteria import criterion_of
 from tf_advdefense.training.static_examples import StaticExamples
 from tf_advdefense.training.trainer import AdversarialTrainer
@@ -42,6 +45,7 @@ def adversarial(
     sources: Sequence[keras.Model] = (),
     examples: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     adv_fraction: float = 0.5,
+    average: str | Ema | Swa | None = None,
     **hyper: Any,
 ) -> "AdversarialModel":
     """A model that trains another one to withstand attacks.
@@ -58,6 +62,8 @@ def adversarial(
       examples: for `adversarial` and `ensemble`, (images, labels) of adversarial
         examples in [0, 1], such as `craft` makes, of one source each.
       adv_fraction: the share of each batch that they replace.
+      average: of the weights, `Ema` or `Swa` of `training.averaging` or "ema": what the
+        model holds between epochs and at the end; see `averaging`.
 
     Raises:
       ValueError: in one line, for a model that does not show its logits, unknown names,
@@ -84,7 +90,9 @@ def adversarial(
             f"`examples` made beforehand. Received: {received}."
         )
     static = StaticExamples(examples, adv_fraction) if examples else None
-    return AdversarialModel(form, defense, static)
+    if isinstance(average, str):
+        average = make_average(average)
+    return AdversarialModel(form, defense, static, average)
 
 
 class AdversarialModel(AdversarialTrainer):
@@ -97,9 +105,13 @@ class AdversarialModel(AdversarialTrainer):
     """
 
     def __init__(
-        self, form: Trainable, defense: BoundDefense, examples: StaticExamples | None
+        self,
+        form: Trainable,
+        defense: BoundDefense,
+        examples: StaticExamples | None,
+        average: Ema | Swa | None,
     ):
-        super().__init__(form.logits, defense)
+        super().__init__(form.logits, defense, average)
         self.given, self._form, self._examples = form.given, form, examples
 
     def compile(

@@ -1,9 +1,9 @@
 """Exact checkpoints: a resumed training ends with the uninterrupted one's weights.
 
 `keras.callbacks.BackupAndRestore` loses the data position and Dropout's seed state.
-Here a checkpoint is all variables of the classifier (they include seed generators),
-of the optimizer and of the defence, the plateau's state and the history, in one `.npz`
-without pickle, replaced atomically at the end of each epoch.
+Here a checkpoint is all variables of the classifier (they include seed generators), of
+the optimizer, of the defence and of an average of the weights, the plateau's state and
+the history, in one `.npz` without pickle, replaced atomically at the end of each epoch.
 """
 
 from collections.abc import Callable
@@ -97,6 +97,8 @@ class Checkpoint(keras.callbacks.Callback):
             return 0
         meta = json.loads(str(self._read("state", self._variables())))
         self.history = meta["history"]
+        for average in self._trainer.averaging:
+            average.restored()
         if self._plateau is not None:
             self._plateau.state = meta["plateau"]
         return len(self.history)
@@ -110,6 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
             "classifier": self._trainer.classifier.variables,
             "optimizer": self._trainer.optimizer.variables,
             "defense": getattr(self._trainer.defense, "variables", ()),
+            "average": [v for a in self._trainer.averaging for v in a.variables],
         }
 
     def _meta(self):

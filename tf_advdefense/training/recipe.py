@@ -14,6 +14,9 @@ from tf_advdefense.datasets.augmentation import Augmentation
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.transforms.transform import Transform
 from tf_advdefense.training import optimizers
+from tf_advdefense.training.averaging import Ema
+from tf_advdefense.training.averaging import Swa
+from tf_advdefense.training.averaging import make_average
 
 # Fields that stand in a run's request as they are.
 _RECORDED = (
@@ -55,6 +58,8 @@ class Recipe:
       flip: None: as is right for the data set.
       crop: pixels of padding that a random crop is taken from; None: a sixteenth of
         the side.
+      average: name, in `AVERAGES`, of an average of the weights that is scored and kept.
+      average_args: its hyperparameters, {"decay": 0.99}.
       freeze: names of layers that are not trained, * for any letters.
       distribute: a name of `STRATEGIES`.
       mixed_precision: compute in 16 bits.
@@ -82,6 +87,8 @@ class Recipe:
     augment_adv: bool = True
     flip: bool | None = None
     crop: int | None = None
+    average: str | None = None
+    average_args: dict[str, Any] = dataclasses.field(default_factory=dict)
     freeze: Sequence[str] = ()
     distribute: str = "none"
     mixed_precision: bool = False
@@ -105,6 +112,17 @@ class Recipe:
         return data.augmentation._replace(
             **{key: value for key, value in given.items() if value is not None}
         )
+
+    def averaged(self, steps: int) -> Ema | Swa | None:
+        """The average of the weights in a training of so many updates."""
+        if self.average is not None:
+            return make_average(self.average, steps, **self.average_args)
+        if self.average_args:
+            raise ValueError(
+                f"`average_args` are those of an `average`. Received: "
+                f"{self.average_args} and no average. Choose one."
+            )
+        return None
 
     def freeze_in(self, model: keras.Model) -> None:
         """Takes the layers of `freeze` out of the training of a model.

@@ -1,7 +1,8 @@
-"""Optimisers and learning-rate schedules by name; Keras loads with their objects.
+"""Optimisers, schedules and averages by name; Keras loads with their objects.
 
 OPTIMIZERS["sgd"](rate, weight_decay)      # a keras.optimizers.Optimizer
 SCHEDULES["cosine"](peak_rate, steps)      # a rate, or a function of the step
+AVERAGES["ema"](decay=0.99)                # of the weights
 """
 
 from tf_advdefense.registry import Registry
@@ -27,4 +28,7 @@ SCHEDULES = Registry(
         "constant": "schedules:constant",
         "cyclic": "schedules:Triangle",
     },
+)
+AVERAGES = Registry(
+    "average", _PACKAGE, {"ema": "averaging:Ema", "swa": "averaging:Swa"}
 )

@@ -171,12 +171,10 @@ class _Task:
     def _trainer(self, classifier):
         recipe = self.recipe
         model = with_transforms(classifier, self.layers, eot_draws=recipe.eot_draws)
-        trainer = AdversarialTrainer(model, self.defense)
-        optimizer = optimizers.make_optimizer(
-            model,
-            steps=self.epochs * self.steps * self.defense.replays,
-            **self.settings,
-        )
+        steps = self.epochs * self.steps * self.defense.replays
+        self.average = recipe.averaged(steps)
+        trainer = AdversarialTrainer(model, self.defense, self.average)
+        optimizer = optimizers.make_optimizer(model, steps=steps, **self.settings)
         trainer.compile(jit_compile=recipe.jit_compile, optimizer=optimizer)
         return trainer
 
@@ -200,8 +198,15 @@ class _Task:
             "dataset_fingerprint": self.data.fingerprint,
             "epochs": self.epochs,
             **self.settings,
+            **self._averaged(),
             **self.recipe.request(self.data, self.layers),
         }
+
+    def _averaged(self):
+        if self.average is None:
+            return {}
+        hyper = self.average._asdict()
+        return {"average": self.recipe.average, "average_args": hyper}
 
     def train(self, resume: bool, command: str | None) -> None:
         """Train, score and save; the run's configuration comes last."""

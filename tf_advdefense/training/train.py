@@ -76,6 +76,7 @@ def train(
             shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
+                *trainer.averaging,
                 *scoring,
                 checkpoint,
                 _CostNotice((epochs - first) * steps_per_epoch),

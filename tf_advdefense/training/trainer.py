@@ -22,6 +22,9 @@ from tf_advdefense.defenses import losses
 from tf_advdefense.training import batches
 from tf_advdefense.training import optimizers
 from tf_advdefense.training import products
+from tf_advdefense.training.averaging import Ema
+from tf_advdefense.training.averaging import Swa
+from tf_advdefense.training.averaging import WeightAverage
 from tf_advdefense.training.checkpoints import Checkpoint
 from tf_advdefense.training.robust_validation import EXAMPLES
 from tf_advdefense.training.robust_validation import validation_of
@@ -34,9 +37,13 @@ class AdversarialTrainer(keras.Model):
       classifier: `keras.Model` from images in [0, 1] to logits.
       defense: of `make_defense`, for this training alone; or any function
         `defense(model, batch) -> (loss, clean_logits)`.
+      average: of the weights, which the classifier holds between epochs and at the end;
+        None: it holds the trained ones.
     """
 
-    def __init__(self, classifier: keras.Model, defense: Any):
+    def __init__(
+        self, classifier: keras.Model, defense: Any, average: Ema | Swa | None = None
+    ):
         super().__init__(name=f"{classifier.name}_trainer")
         self.classifier = classifier
         self.defense = defense
@@ -47,6 +54,7 @@ class AdversarialTrainer(keras.Model):
         self._own_optimizer = False
         if hasattr(defense, "build"):
             defense.build(tuple(classifier.input_shape[1:]))
+        self.averaging = [WeightAverage(average, classifier)] if average else []
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -112,7 +120,7 @@ class AdversarialTrainer(keras.Model):
             y,
             epochs=epochs or 1,
             validation_data=validation_data,
-            callbacks=[*scoring, *callbacks],
+            callbacks=[*self.averaging, *scoring, *callbacks],
             **settings,
         )
         if scoring:
@@ -202,6 +210,8 @@ class AdversarialTrainer(keras.Model):
             loss += self._penalty()
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        for average in self.averaging:
+            average.update(self.optimizer.iterations)
         self._measure(loss, batch, clean_logits)
 
     def _penalty(self):
