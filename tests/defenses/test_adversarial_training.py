@@ -71,6 +71,7 @@ def quick(name):
     return {
         "multi_norm": dict(nb_iter_linf=2, nb_iter_l2=2, nb_iter_l1=2),
         "ensemble_at": dict(parts={"sources": [again(make_model, 3)]}),
+        "rslad": dict(parts={"teacher": again(make_model, 3)}),
     }.get(name, {})
 
 
@@ -329,6 +330,67 @@ def test_trades_against_numpy(batch):
     for corner in corners:
         other = np.clip(batch["image"] + corner, 0, 1).astype(np.float32)
         assert divergence(other) < divergence(adv)
+
+
+def probabilities(model, images):
+    z = model(images).numpy().astype(np.float64)
+    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+
+
+def test_mart_against_numpy(batch):
+    model, defense = make_linear(), defenses.make_defense("mart", beta=2.5)
+    far = 1 - batch["image"].numpy()
+    loss, logits = defense.loss(model, {**batch, "adv_image": far})
+    p, q = probabilities(model, batch["image"]), probabilities(model, far)
+    rows, label = np.arange(BATCH), batch["label"].numpy()
+    wrong = q.copy()
+    wrong[rows, label] = -1
+    boosted = -np.log(q[rows, label]) - np.log(1.0001 - wrong.max(-1))
+    divergence = np.sum(p * np.log(p / q), -1)
+    expected = np.mean(boosted + 2.5 * divergence * (1 - p[rows, label]))
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    np.testing.assert_array_equal(logits, model(batch["image"]))
+    # Crafted up the cross-entropy: of a linear model, further than any corner.
+    adv = defense.craft(model, batch)["adv_image"]
+
+    def own(images):
+        return np.mean(-np.log(probabilities(model, images)[rows, label]))
+
+    corners = np.random.default_rng(0).choice([-0.031, 0.031], (100, BATCH, *SHAPE))
+    for corner in corners:
+        assert own(np.clip(batch["image"] + corner, 0, 1)) < own(adv)
+
+
+def test_rslad_against_numpy(batch):
+    teacher, student = make_linear(1), make_linear(2)
+    defense = defenses.make_defense(
+        "rslad", adv_weight=0.7, eps=0.031, parts={"teacher": teacher}
+    )
+    crafted = defense.craft(student, batch)
+    far = 1 - batch["image"].numpy()
+    loss, _ = defense.loss(student, {**crafted, "adv_image": far})
+    t = probabilities(teacher, batch["image"])
+
+    def divergence(images):
+        return np.sum(t * np.log(t / probabilities(student, images)), -1)
+
+    expected = 0.7 * divergence(far).mean() + 0.3 * divergence(batch["image"]).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    # The neighbours are away from what the teacher says of the clean images.
+    corners = np.random.default_rng(0).choice([-0.031, 0.031], (100, BATCH, *SHAPE))
+    furthest = divergence(crafted["adv_image"]).mean()
+    for corner in corners:
+        assert divergence(np.clip(batch["image"] + corner, 0, 1)).mean() < furthest
+
+
+def test_a_student_of_itself_learns_nothing_of_clean_images(batch):
+    model = make_linear()
+    defense = defenses.make_defense("rslad", eps=0.0, parts={"teacher": model})
+    with tf.GradientTape() as tape:
+        loss, _ = defense(model, batch)
+    assert float(loss) == pytest.approx(0, abs=1e-6)
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
 def test_fast_at_against_a_closed_form(batch):

@@ -39,10 +39,11 @@ def one_hot(labels):
 def made(name, model, **given):
     """The defence `name`, at its cheapest."""
     hyper = {"multi_norm": dict(nb_iter_linf=1, nb_iter_l2=1, nb_iter_l1=1)}
-    for stepped in ("pgd_at", "trades"):
+    for stepped in ("pgd_at", "trades", "mart", "rslad"):
         hyper[stepped] = {"nb_iter": 1}
     parts = {
         "distillation": {"teacher": make_model(seed=1)},
+        "rslad": {"teacher": make_model(seed=1)},
         "ensemble_at": {"sources": [make_model()]},
     }
     images, labels = make_arrays(5)

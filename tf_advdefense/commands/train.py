@@ -123,7 +123,8 @@ def _define_defense(values: FlagValues) -> None:
     group.text(
         "teacher",
         None,
-        "Of distillation: a run, a .keras file or a SavedModel, of the same data set.",
+        "Of distillation and rslad: a run, a .keras file or a SavedModel, of the same "
+        "data set.",
     )
     group.value(
         "sources",

@@ -1,16 +1,21 @@
 """Crafting in a training step: the batch's images against the current weights.
 
     batch = against_current(model, batch, make_attack("pgd", rand_init=True))
+    adv = climbed(model, batch, hyper, loss=lambda logits: divergence(clean, logits))
 
 Random starts depend on `batch["draw"]`, a number per image.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tf_advdefense.attacks.core import draws
+from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.defenses.forward import crafting_model
+
+_START = 0.001  # Standard deviation; at the image itself a divergence has no gradient.
 
 
 def against_current(
@@ -40,6 +45,41 @@ def against_current(
         index=batch.get("draw"),
     )
     return {**batch, "adv_image": adv, "adv_label": batch["label"]}
+
+
+def climbed(
+    model: Any,
+    batch: dict[str, tf.Tensor],
+    hyper: Any,
+    *,
+    loss: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """Images of the L-inf ball, like those of the batch, after steps up a loss.
+
+    Algorithm 1 of Zhang et al. 2019 (arXiv:1901.08573) with its authors' start, the
+    image and Gaussian noise; those of MART and RSLAD craft alike.
+
+    Args:
+      model, batch: as of `against_current`.
+      hyper: with `eps`, `eps_iter`, `nb_iter` and `craft_bn`.
+      loss: from logits [n, classes] to [n], or to their sum.
+    """
+    x = batch["image"]
+    model_fn = inference(crafting_model(model, hyper.craft_bn))
+    noise = draws.normal(draw_keys(batch), 0, x.shape[1:])
+
+    def step(i, adv):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(adv)
+            height = loss(model_fn(adv))
+        adv = adv + hyper.eps_iter * tf.sign(tape.gradient(height, adv))
+        adv = x + tf.clip_by_value(adv - x, -hyper.eps, hyper.eps)
+        return i + 1, tf.clip_by_value(adv, 0.0, 1.0)
+
+    start = (0, x + _START * noise)
+    return tf.stop_gradient(
+        tf.while_loop(lambda i, _: i < hyper.nb_iter, step, start)[1]
+    )
 
 
 def draw_keys(batch: dict[str, tf.Tensor]) -> tf.Tensor:

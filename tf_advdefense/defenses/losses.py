@@ -48,6 +48,12 @@ def cross_entropy(
     return mean(true, weight)
 
 
+def divergence(logits: tf.Tensor, other_logits: tf.Tensor) -> tf.Tensor:
+    """KL(p || q) per image, [n], of the distributions p of `logits` and q of others."""
+    log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(other_logits)
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
+
+
 def smoothed(criterion: Criterion | None, smoothing: float) -> Criterion:
     """The criterion of a training: one that is given, or the cross-entropy.
 

@@ -29,12 +29,15 @@ SUMMARIES = {
     "al. 2018, arXiv:1706.06083)",
     "trades": "clean loss plus beta times the divergence of predictions within eps "
     "(Zhang et al. 2019, arXiv:1901.08573)",
+    "mart": "PGD examples, the misclassified weighing more (Wang et al. 2020, ICLR)",
     "fast_at": "FGSM from a random start instead of the images, with a cyclic rate and "
     "a guard against catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994)",
     "free_at": "each batch trained on 8 times, whose gradients also perturb it "
     "(Shafahi et al. 2019, arXiv:1904.12843)",
     "multi_norm": "the worst, or each, of an L-inf, an L2 and a sparse L1 example "
     "instead of the image (Tramer and Boneh 2019, arXiv:1904.13000)",
+    "rslad": "a robust teacher's probabilities as labels of the images and of their "
+    "neighbours within eps (Zi et al. 2021, arXiv:2108.07969)",
     "distillation": "a teacher's probabilities at a temperature as labels; the teacher "
     "is trained undefended at temperature=100 (Papernot et al. 2016, arXiv:1511.04508)",
 }

@@ -4,20 +4,18 @@ The loss is the clean cross-entropy plus beta times the divergence of the predic
 a neighbour from that on the image (equation 5); the neighbour is where it is largest.
 """
 
+import functools
 from typing import Any
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_advdefense.attacks.core import draws
 from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.defenses import losses
-from tf_advdefense.defenses.crafting import draw_keys
+from tf_advdefense.defenses.crafting import climbed
 from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.forward import both_passes
 from tf_advdefense.defenses.forward import crafting_model
-
-_START = 0.001  # Standard deviation; at the image itself the gradient is zero.
 
 
 class Hyper(NamedTuple):
@@ -43,33 +41,11 @@ class Hyper(NamedTuple):
 def most_divergent(
     model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
 ) -> dict[str, tf.Tensor]:
-    """The batch with `adv_image`: steps of sign along the divergence's gradient.
-
-    Algorithm 1 of the paper, with the authors' start, the image and Gaussian noise.
-    """
-    x = batch["image"]
+    """The batch with `adv_image`: up the divergence from the prediction on the image."""
     model_fn = inference(crafting_model(model, hyper.craft_bn))
-    clean = tf.stop_gradient(model_fn(x))
-    noise = draws.normal(draw_keys(batch), 0, x.shape[1:])
-
-    def step(i, adv):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(adv)
-            loss = divergence(clean, model_fn(adv))
-        adv = adv + hyper.eps_iter * tf.sign(tape.gradient(loss, adv))
-        adv = x + tf.clip_by_value(adv - x, -hyper.eps, hyper.eps)
-        return i + 1, tf.clip_by_value(adv, 0.0, 1.0)
-
-    _, adv = tf.while_loop(
-        lambda i, _: i < hyper.nb_iter, step, (0, x + _START * noise)
-    )
-    return {**batch, "adv_image": tf.stop_gradient(adv)}
-
-
-def divergence(logits: tf.Tensor, other_logits: tf.Tensor) -> tf.Tensor:
-    """KL(p || q) per image, [n], of the distributions p of `logits` and q of others."""
-    log_p, log_q = tf.nn.log_softmax(logits), tf.nn.log_softmax(other_logits)
-    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
+    clean = tf.stop_gradient(model_fn(batch["image"]))
+    adv = climbed(model, batch, hyper, loss=functools.partial(losses.divergence, clean))
+    return {**batch, "adv_image": adv}
 
 
 def trades_loss(
@@ -97,7 +73,7 @@ def trades_loss(
         model, batch["image"], batch["adv_image"], hyper.statistics
     )
     weight = batch.get("weight")
-    robust = losses.mean(divergence(clean, adversarial), weight)
+    robust = losses.mean(losses.divergence(clean, adversarial), weight)
     natural = criterion(losses.targets_of(batch), clean, weight=weight)
     return natural + hyper.beta * robust, clean
 

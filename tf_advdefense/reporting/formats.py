@@ -55,9 +55,11 @@ DEFENSES = {
     "fgsm_at": "FGSM adversarial training",
     "pgd_at": "PGD adversarial training",
     "trades": "TRADES",
+    "mart": "MART",
     "fast_at": "fast adversarial training",
     "free_at": "free adversarial training",
     "multi_norm": "training against three norms",
+    "rslad": "robust distillation (RSLAD)",
     "distillation": "defensive distillation",
 }
 

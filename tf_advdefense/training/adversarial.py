@@ -57,7 +57,8 @@ def adversarial(
         images in [0, 1].
       from_logits: whether its outputs are logits, where its last layer does not show.
       dataset, attack, **hyper: of the defence, see `make_defense`: eps, nb_iter, beta.
-      teacher: for `distillation`, a model trained at the same temperature.
+      teacher: for `distillation`, a model trained at the same temperature; for `rslad`
+        a robust one.
       sources: for `ensemble_at`, static models to craft on.
       examples: for `adversarial` and `ensemble`, (images, labels) of adversarial
         examples in [0, 1], such as `craft` makes, of one source each.

@@ -120,7 +120,7 @@ def source_names(parts: dict[str, list[Part]]) -> list[str]:
 def compare_temperatures(parts: dict[str, list[Part]], hyper: dict[str, Any]) -> None:
     """Say so where a student is not trained at its teacher's temperature."""
     for part in parts.get("teacher", ()):
-        temperature = hyper["temperature"]
+        temperature = hyper.get("temperature", 1.0)
         if part.temperature not in (None, temperature):
             print(
                 f"The teacher was trained at temperature {part.temperature:g}, the "
