@@ -77,9 +77,8 @@ def climbed(
         return i + 1, tf.clip_by_value(adv, 0.0, 1.0)
 
     start = (0, x + _START * noise)
-    return tf.stop_gradient(
-        tf.while_loop(lambda i, _: i < hyper.nb_iter, step, start)[1]
-    )
+    _, adv = tf.while_loop(lambda i, _: i < hyper.nb_iter, step, start)
+    return tf.stop_gradient(adv)
 
 
 def draw_keys(batch: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -47,7 +47,8 @@ class Recipe:
       model_args: arguments of the architecture, {"width": 16}.
       defense_args: hyperparameters of the defence and of its attack, {"eps": 4 / 255}.
       attack: name of another attack to craft with, for a defence that takes one.
-      teacher: of distillation and rslad: a run's name, the path of a model, or a `keras.Model`.
+      teacher: of distillation and rslad: a run's name, the path of a model, or a
+        `keras.Model`.
       sources: of ensemble_at: static models to craft on, given like the teacher.
       adv_data: names of adversarial sets in the output directory to train on.
       adv_fraction: share of each batch that is adversarial.
@@ -58,7 +59,7 @@ class Recipe:
       flip: None: as is right for the data set.
       crop: pixels of padding that a random crop is taken from; None: a sixteenth of
         the side.
-      average: name, in `AVERAGES`, of an average of the weights that is scored and kept.
+      average: name in `AVERAGES`: of the weights, which is scored and kept.
       average_args: its hyperparameters, {"decay": 0.99}.
       freeze: names of layers that are not trained, * for any letters.
       distribute: a name of `STRATEGIES`.
