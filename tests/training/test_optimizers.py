@@ -71,6 +71,7 @@ def one_update(model, optimizer):
         ),
         ("onecycle", [0.0, 0.05, 0.1, 0.05, 0.0]),
         ("cyclic", [0.0, 0.02, 0.04, 0.08, 0.0]),
+        ("piecewise", [0.1, 0.1, 0.1, 0.01, 0.001]),
     ],
 )
 def test_schedule_at_start_climb_peak_middle_and_end(model, schedule, expected):

@@ -87,6 +87,12 @@ def _define_training(values: FlagValues) -> None:
     group.value(
         "average_args", "", "Its hyperparameters: decay=0.99.", parse=kinds.arguments
     )
+    group.value(
+        "awp",
+        0.0,
+        "Adversarial weight perturbation, a share of each kernel's norm: 0.005.",
+        parse=kinds.number,
+    )
     group.whole(
         "train_examples", None, "Use only the first N training images.", at_least=1
     )

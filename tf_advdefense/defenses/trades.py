@@ -41,7 +41,7 @@ class Hyper(NamedTuple):
 def most_divergent(
     model: Any, batch: dict[str, tf.Tensor], hyper: Hyper
 ) -> dict[str, tf.Tensor]:
-    """The batch with `adv_image`: up the divergence from what the image is taken for."""
+    """The batch with `adv_image`: up the divergence from the prediction on `image`."""
     model_fn = inference(crafting_model(model, hyper.craft_bn))
     clean = tf.stop_gradient(model_fn(batch["image"]))
     adv = climbed(model, batch, hyper, loss=functools.partial(losses.divergence, clean))

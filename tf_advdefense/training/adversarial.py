@@ -46,6 +46,7 @@ def adversarial(
     examples: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     adv_fraction: float = 0.5,
     average: str | Ema | Swa | None = None,
+    awp: float = 0.0,
     **hyper: Any,
 ) -> "AdversarialModel":
     """A model that trains another one to withstand attacks.
@@ -65,6 +66,8 @@ def adversarial(
       adv_fraction: the share of each batch that they replace.
       average: of the weights, `Ema` or `Swa` of `training.averaging` or "ema": what the
         model holds between epochs and at the end; see `averaging`.
+      awp: size of adversarial weight perturbations, such as 0.005; see
+        `AdversarialTrainer`.
 
     Raises:
       ValueError: in one line, for a model that does not show its logits, unknown names,
@@ -93,7 +96,7 @@ def adversarial(
     static = StaticExamples(examples, adv_fraction) if examples else None
     if isinstance(average, str):
         average = make_average(average)
-    return AdversarialModel(form, defense, static, average)
+    return AdversarialModel(form, defense, static, average, awp)
 
 
 class AdversarialModel(AdversarialTrainer):
@@ -111,8 +114,9 @@ class AdversarialModel(AdversarialTrainer):
         defense: BoundDefense,
         examples: StaticExamples | None,
         average: Ema | Swa | None,
+        awp: float,
     ):
-        super().__init__(form.logits, defense, average)
+        super().__init__(form.logits, defense, average, awp)
         self.given, self._form, self._examples = form.given, form, examples
 
     def compile(

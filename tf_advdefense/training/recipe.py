@@ -61,6 +61,8 @@ class Recipe:
         the side.
       average: name in `AVERAGES`: of the weights, which is scored and kept.
       average_args: its hyperparameters, {"decay": 0.99}.
+      awp: size of adversarial weight perturbations, see `AdversarialTrainer`; 0.01 with
+        `pgd_at` and 0.005 with `trades` in the paper.
       freeze: names of layers that are not trained, * for any letters.
       distribute: a name of `STRATEGIES`.
       mixed_precision: compute in 16 bits.
@@ -90,6 +92,7 @@ class Recipe:
     crop: int | None = None
     average: str | None = None
     average_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    awp: float = 0.0
     freeze: Sequence[str] = ()
     distribute: str = "none"
     mixed_precision: bool = False
@@ -172,4 +175,5 @@ class Recipe:
             "image_size": data.image_size,
             **({"color": data.color} if data.color else {}),
             **({"freeze": list(self.freeze)} if self.freeze else {}),
+            **({"awp": self.awp} if self.awp else {}),
         }

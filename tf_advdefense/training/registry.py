@@ -26,6 +26,7 @@ SCHEDULES = Registry(
         "cosine": "schedules:cosine",
         "plateau": "schedules:constant",  # lowered by `Plateau` at the end of epochs
         "constant": "schedules:constant",
+        "piecewise": "schedules:piecewise",
         "cyclic": "schedules:Triangle",
     },
 )

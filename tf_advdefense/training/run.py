@@ -173,7 +173,7 @@ class _Task:
         model = with_transforms(classifier, self.layers, eot_draws=recipe.eot_draws)
         steps = self.epochs * self.steps * self.defense.replays
         self.average = recipe.averaged(steps)
-        trainer = AdversarialTrainer(model, self.defense, self.average)
+        trainer = AdversarialTrainer(model, self.defense, self.average, recipe.awp)
         optimizer = optimizers.make_optimizer(model, steps=steps, **self.settings)
         trainer.compile(jit_compile=recipe.jit_compile, optimizer=optimizer)
         return trainer

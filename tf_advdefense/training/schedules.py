@@ -43,6 +43,19 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps}
 
 
+def piecewise(
+    peak: float, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A tenth of the peak from the middle of the run on, a hundredth from 3/4 on.
+
+    The steps of Rice et al. 2020 (arXiv:2002.11569), section 3, at 100 and 150 of 200
+    epochs.
+    """
+    places = [steps // 2, 3 * steps // 4]
+    rates = [peak, peak / 10, peak / 100]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(places, rates)
+
+
 class Plateau:
     """The paper's plateau rule: divide the rate by ten after `patience` idle epochs.
 

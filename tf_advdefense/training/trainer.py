@@ -11,6 +11,7 @@ disk needs beside it, exact resumption and logs, is in `train`.
 """
 
 from collections.abc import Sequence
+import contextlib
 from typing import Any
 import warnings
 
@@ -22,6 +23,7 @@ from tf_advdefense.defenses import losses
 from tf_advdefense.training import batches
 from tf_advdefense.training import optimizers
 from tf_advdefense.training import products
+from tf_advdefense.training import weight_perturbation
 from tf_advdefense.training.averaging import Ema
 from tf_advdefense.training.averaging import Swa
 from tf_advdefense.training.averaging import WeightAverage
@@ -39,10 +41,19 @@ class AdversarialTrainer(keras.Model):
         `defense(model, batch) -> (loss, clean_logits)`.
       average: of the weights, which the classifier holds between epochs and at the end;
         None: it holds the trained ones.
+      awp: how far each kernel is moved against the training before each update, as a
+        share of its norm; see `weight_perturbation`.
+
+    Raises:
+      ValueError: in one line, for an `awp` out of range, or that cannot be had.
     """
 
     def __init__(
-        self, classifier: keras.Model, defense: Any, average: Ema | Swa | None = None
+        self,
+        classifier: keras.Model,
+        defense: Any,
+        average: Ema | Swa | None = None,
+        awp: float = 0.0,
     ):
         super().__init__(name=f"{classifier.name}_trainer")
         self.classifier = classifier
@@ -55,6 +66,7 @@ class AdversarialTrainer(keras.Model):
         if hasattr(defense, "build"):
             defense.build(tuple(classifier.input_shape[1:]))
         self.averaging = [WeightAverage(average, classifier)] if average else []
+        self.awp = weight_perturbation.checked(awp, defense)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -200,19 +212,34 @@ class AdversarialTrainer(keras.Model):
 
     def _update(self, batch):
         """One update of the classifier."""
-        variables = self.classifier.trainable_variables
-        defense = self.defense
+        variables, defense = self.classifier.trainable_variables, self.defense
         if getattr(defense, "craft", None) is not None:
             # Outside the tape, which would record every iteration of the attack.
             batch, defense = defense.craft(self.classifier, batch), defense.loss
-        with tf.GradientTape() as tape, products.as_products(self.classifier):
-            loss, clean_logits = defense(self.classifier, batch)
-            loss += self._penalty()
-            scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        with self._moved(defense, batch):
+            loss, logits, gradients = self._gradients(defense, batch)
+        self.optimizer.apply(gradients, variables)
         for average in self.averaging:
             average.update(self.optimizer.iterations)
-        self._measure(loss, batch, clean_logits)
+        self._measure(loss, batch, logits)
+
+    def _gradients(self, defense, batch):
+        """The loss, the clean images' logits, and the gradients of the scaled loss."""
+        with tf.GradientTape() as tape, products.as_products(self.classifier):
+            loss, logits = defense(self.classifier, batch)
+            loss += self._penalty()
+            scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
+        variables = self.classifier.trainable_variables
+        return loss, logits, tape.gradient(scaled, variables)
+
+    def _moved(self, defense, batch):
+        """Context in which the weights are perturbed, where they are to be."""
+        if not self.awp:
+            return contextlib.nullcontext()
+        with keras.StatelessScope():  # Nothing else learns from this pass.
+            _, _, gradients = self._gradients(defense, batch)
+        weights = self.classifier.trainable_variables
+        return weight_perturbation.perturbed(weights, gradients, self.awp)
 
     def _penalty(self):
         """Of the classifier's own regularizers."""

@@ -22,7 +22,7 @@ _PARAMETERS = (
     *("epochs", "learning_rate", "schedule", "optimizer", "weight_decay"),
     *("batch_size", "seed", "train_examples", "attack", "teacher", "sources"),
     *("adv_data", "adv_fraction", "transforms", "eot_draws", "augment", "augment_adv"),
-    *("average", "average_args"),
+    *("average", "average_args", "awp"),
     *("flip", "crop", "distribute", "mixed_precision", "jit_compile", "freeze"),
 )
 
