@@ -96,7 +96,7 @@ def test_help_shows_every_flag_once_with_its_default():
     text = binaries.run("train", "--help").stdout
     for flag in (
         "--model= ",
-        "--batch_size=128",
+        "--batch_size= ",
         "--seed=0",
         "--[no]augment ",
         "--[no]flip",

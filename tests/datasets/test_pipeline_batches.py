@@ -266,6 +266,16 @@ def test_batch_size_beyond_the_split():
         pipeline.steps_per_epoch(make_split(), 24)
 
 
+@pytest.mark.parametrize(
+    "images, size",
+    [(45_000, 128), (4_096, 128), (4_095, 64), (1_294, 32), (512, 16), (3, 3)],
+)
+def test_small_data_sets_get_small_batches(images, size):
+    levels = np.zeros((images, 1, 1, 1), np.uint8)
+    split = Split(levels, np.zeros(images, int), np.arange(images))
+    assert pipeline.default_batch_size(split) == size
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.95, 1.0])
 def test_a_batch_needs_both_kinds(fraction):
     with pytest.raises(ValueError, match="`adv_fraction` must leave clean and adv"):

@@ -169,8 +169,13 @@ def _literal(text: str) -> Any:
 # === Groups that commands share ===
 
 
-def define_data(values: FlagValues) -> Group:
-    """What is read, and how; the group, for what a command adds to it."""
+def define_data(values: FlagValues, batch_size: int | None = 128) -> Group:
+    """What is read, and how; the group, for what a command adds to it.
+
+    Args:
+      values: the flags of a command.
+      batch_size: where it is not given; None: as is right for the data set.
+    """
     data = Group(values, "Data")
     data.text("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
     define_data_dir(data)
@@ -181,7 +186,9 @@ def define_data(values: FlagValues) -> Group:
         ("rgb", "grayscale"),
         "Channels of the images; default: as stored, of a folder rgb.",
     )
-    data.whole("batch_size", 128, "Images per batch.", at_least=1)
+    by_size = "Images per batch; default: 128, of a small data set fewer."
+    about = "Images per batch." if batch_size else by_size
+    data.whole("batch_size", batch_size, about, at_least=1)
     data.whole(
         "seed", 0, "Determines every random draw.", at_least=0, at_most=2**31 - 1
     )

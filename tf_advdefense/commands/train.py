@@ -161,7 +161,7 @@ def _define_sets(values: FlagValues) -> None:
 
 
 def _define_data(values: FlagValues) -> None:
-    data = kinds.define_data(values)
+    data = kinds.define_data(values, batch_size=None)
     data.switch("augment", True, "Flip and crop the clean images.")
     data.switch(
         "flip",

@@ -19,6 +19,7 @@ from tf_advdefense.datasets.augmentation import Augmentation
 from tf_advdefense.datasets.splits import Split
 
 _CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
+_BATCH_SIZE, _LEAST_BATCH, _LEAST_STEPS = 128, 16, 32
 _DRAW = 2**32  # Above all seeds: a stream apart from the augmentation's.
 
 
@@ -34,6 +35,17 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
             f"Received: batch_size={batch_size} for {len(split)} images."
         )
     return len(split) // batch_size
+
+
+def default_batch_size(split: Split) -> int:
+    """128, or of a small data set the power of two that leaves 32 steps in an epoch.
+
+    It is not below 16, for BatchNorm's sake, unless there are fewer images.
+    """
+    size = _BATCH_SIZE
+    while size > _LEAST_BATCH and len(split) // size < _LEAST_STEPS:
+        size //= 2
+    return max(1, min(size, len(split)))
 
 
 def num_adversarial(batch_size: int, adv_fraction: float) -> int:

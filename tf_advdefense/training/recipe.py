@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from tf_advdefense.datasets import Dataset
+from tf_advdefense.datasets import Split
+from tf_advdefense.datasets import pipeline
 from tf_advdefense.datasets.augmentation import Augmentation
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.transforms.transform import Transform
@@ -41,7 +43,8 @@ class Recipe:
       learning_rate: the schedule's peak.
       schedule, optimizer: names of `SCHEDULES` and `OPTIMIZERS`.
       weight_decay: see `optimizers.make_optimizer`.
-      batch_size: images per batch, clean and adversarial together.
+      batch_size: images per batch, clean and adversarial together; None: as is right
+        for the number of images, see `pipeline.default_batch_size`.
       seed: determines every random draw.
       train_examples: use only the first so many training images; None: all.
       model_args: arguments of the architecture, {"width": 16}.
@@ -74,7 +77,7 @@ class Recipe:
     schedule: str | None = None
     optimizer: str | None = None
     weight_decay: float | None = None
-    batch_size: int = 128
+    batch_size: int | None = None
     seed: int = 0
     train_examples: int | None = None
     model_args: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -97,6 +100,13 @@ class Recipe:
     distribute: str = "none"
     mixed_precision: bool = False
     jit_compile: bool = False
+
+    def for_images(self, split: Split) -> "Recipe":
+        """The recipe with the batch size that it leaves to the training images."""
+        if self.batch_size is not None:
+            return self
+        size = pipeline.default_batch_size(split)
+        return dataclasses.replace(self, batch_size=size)
 
     def settings(self, model_name: str, of_defense: dict[str, Any]) -> dict[str, Any]:
         """Optimizer settings and epochs: given, the defence's or the model's."""

@@ -113,6 +113,7 @@ class _Task:
 
     def __init__(self, model, defense, data, recipe, output_dir, name):
         self.started = time.time()
+        recipe = recipe.for_images(data.train.take(recipe.train_examples))
         self.data, self.recipe, self.given = data, recipe, model
         self.model_name = model if isinstance(model, str) else model.name
         self.mix = Mix(recipe, data, output_dir)
