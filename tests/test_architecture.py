@@ -14,10 +14,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / PACKAGE
 # is that module alone. `commands` may import everything.
 ALLOWED = {
     "": set(),
-    "models": {"registry", "images", "chatter"},
+    "zoo": set(),
+    "models": {"registry", "images", "chatter", "zoo"},
     "datasets": {"registry", "images"},
     "attacks": {"registry", "images", "models"},
-    "artifacts": {"registry", "images", "models.outputs", "models.tflite"},
+    "artifacts": {"registry", "images", "zoo", "models.outputs", "models.tflite"},
     "defenses": {"registry", "images", "attacks", "models"},
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),
@@ -41,7 +42,7 @@ OWNED = {
 }
 # Rooms and modules that must not load TensorFlow when they are imported.
 LIGHT = (
-    *("reporting", "evaluation.records", "evaluation.statistics", "registry"),
+    *("zoo", "reporting", "evaluation.records", "evaluation.statistics", "registry"),
     "evaluation.threat_models",
     *("evaluation.error_rates", "evaluation.gate", "evaluation.baselines"),
     *("evaluation.changes", "artifacts.manifest", "commands.work.current"),

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 
 from tf_advdefense import __version__
+from tf_advdefense import zoo
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
 from tf_advdefense.models import tflite
@@ -33,11 +34,20 @@ _OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that direct
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished run: its name, its directory and its `config.json`."""
+    """A finished run.
+
+    Attributes:
+        name: unique among runs.
+        directory: where it lies.
+        config: its `config.json`.
+        packaged: whether it is of the zoo, which comes with the package: nothing is
+            written to its directory.
+    """
 
     name: str
     directory: pathlib.Path
     config: dict[str, Any]
+    packaged: bool = False
 
     @property
     def model_path(self) -> pathlib.Path:
@@ -80,14 +90,22 @@ def list_runs(output_dir: files.Path) -> list[str]:
 
 
 def load_run(output_dir: files.Path, name: str) -> Run:
-    """Returns the finished run `name`.
+    """Returns the finished run `name`, or, as zoo:NAME, a network of the zoo.
 
     Raises:
         FileNotFoundError: it is missing or unfinished; the message says what to do.
+        ValueError: the zoo has no such network.
     """
+    if name.startswith(zoo.PREFIX):
+        return _of_zoo(name.removeprefix(zoo.PREFIX))
     directory = run_directory(output_dir, name)
     config = files.load_config(directory, kind="run", function="train_run")
     return Run(name, directory, config)
+
+
+def _of_zoo(name: str) -> Run:
+    config = files.read_json(zoo.find(name) / files.CONFIG)
+    return Run(f"zoo-{name}", zoo.find(name), config, packaged=True)
 
 
 # === Models ===

@@ -28,7 +28,8 @@ def define(values: FlagValues) -> None:
     models.value(
         "runs",
         None,
-        "Runs to compare, * for any letters; default: all of the data set.",
+        "Runs to compare, * for any letters, zoo:NAME for networks that come with the "
+        "package; default: all of the data set.",
         parse=kinds.words,
     )
     models.value(

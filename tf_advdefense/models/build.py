@@ -7,18 +7,25 @@ from typing import Any
 
 import keras
 
+from tf_advdefense.models.pretrained import pretrained
 from tf_advdefense.models.registry import MODELS
 
 
 def build_model(
-    name: str, image_shape: Sequence[int], num_classes: int, **model_args: Any
+    name: str,
+    image_shape: Sequence[int],
+    num_classes: int,
+    *,
+    weights: str | None = None,
+    **model_args: Any,
 ) -> keras.Model:
-    """Build an untrained classifier.
+    """Build a classifier, untrained or with weights of the zoo.
 
     Args:
       name: a key of `MODELS`, or `keras:NAME` for `keras.applications.NAME`.
       image_shape: (height, width, channels) of images in [0, 1].
       num_classes: number of logits, at least 2.
+      weights: None, or the name of a network of the zoo, see `pretrained`.
       **model_args: the builder's own keyword arguments, such as `width`.
 
     Returns:
@@ -28,6 +35,8 @@ def build_model(
     Raises:
       ValueError: unknown name or argument, or a shape the model cannot take.
     """
+    if weights is not None:
+        return pretrained(weights, name, image_shape, num_classes, model_args)
     if name.startswith("keras:"):
         model = _keras_application(name[6:], image_shape, num_classes, model_args)
     else:

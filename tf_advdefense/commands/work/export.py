@@ -29,6 +29,11 @@ def export(flags: FlagValues) -> None:
     """Writes the SavedModel of --run, and its evaluation, to --to."""
     distribution.set_up()
     run = runs.load_run(flags.output_dir, flags.run)
+    if run.packaged and not flags.to:
+        raise ValueError(
+            "A network of the zoo is exported to a place of its own. Received: "
+            f"--run={flags.run} without --to. Give --to=DIRECTORY."
+        )
     if flags.transforms:
         _export_transformed(flags, run)
     else:

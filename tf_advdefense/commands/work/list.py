@@ -1,10 +1,12 @@
 """The lists that `advdefense list` prints."""
 
 from collections.abc import Iterable
+import json
 from typing import Any
 
 import numpy as np
 
+from tf_advdefense import zoo
 from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.defenses import DEFENSES
@@ -26,6 +28,7 @@ def listed() -> str:
         ("Attacks", _table([_HEADER, *map(_attack, ATTACKS)])),
         ("Defences", _table((name, DEFENSES[name].summary) for name in DEFENSES)),
         ("Models", _table((name, _first_line(MODELS[name])) for name in MODELS)),
+        *([("Zoo", _table(map(_network, zoo.names())))] if zoo.names() else []),
         ("Input transformations", _table(map(_transform, TRANSFORMS))),
         ("Data sets", _table(_SOURCES)),
     )
@@ -57,6 +60,15 @@ def _passes(attack: Attack) -> str:
 def _transform(name: str) -> tuple[str, str]:
     known = parameters(TRANSFORMS[name])
     return name, f"{_first_line(TRANSFORMS[name])} ({_pairs(known)})"
+
+
+def _network(name: str) -> tuple[str, str]:
+    """A run's name, and what it is."""
+    config = json.loads((zoo.find(name) / "config.json").read_text())
+    request, accuracy = config["request"], config["test_accuracy"]
+    made = f"{request['model']}({_pairs(request['model_args'])})"
+    about = f"{config['num_params']:,} parameters, {100 * accuracy:.1f} % clean"
+    return zoo.PREFIX + name, f"{made} on {request['dataset']}, {about}"
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from absl.flags import FlagValues
 
 from tf_advdefense import distribution
 from tf_advdefense import reporting
+from tf_advdefense import zoo
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import manifest
 from tf_advdefense.artifacts import runs
@@ -69,7 +70,7 @@ def report(flags: FlagValues, command: str) -> None:
     directory = current.directory_of(flags)
     files = found.write(directory, latex=flags.latex)
     for run in models.values():
-        if isinstance(run, Run):
+        if isinstance(run, Run) and not run.packaged:
             _write_card(run, (found.results, found.per_example))
     read = [each.directory / CONFIG for each in (*trained, *sets)]
     read += [data.directory, *flags.model_path, *filter(None, [flags.parent])]
@@ -161,12 +162,15 @@ def _named_runs(flags: FlagValues) -> list[Run]:
 def _groups(flags: FlagValues) -> dict[str, list[str]]:
     """Each pattern of --runs and the several runs that it stands for."""
     names = runs.list_runs(flags.output_dir)
-    found = {each: _matching(each, names) for each in flags.runs or ()}
+    patterns = [p for p in flags.runs or () if not p.startswith(zoo.PREFIX)]
+    found = {each: _matching(each, names) for each in patterns}
     return {each: members for each, members in found.items() if len(members) > 1}
 
 
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
-    """The runs of a name, or of a pattern such as pgd_at-s*."""
+    """The runs of a name, or of a pattern such as pgd_at-s* or zoo:*."""
+    if pattern.startswith(zoo.PREFIX):
+        names = [zoo.PREFIX + name for name in zoo.names()]
     return fnmatch.filter(names, pattern) or [pattern]
 
 
