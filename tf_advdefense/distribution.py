@@ -54,6 +54,12 @@ def mirrored() -> contextlib.AbstractContextManager:
     return tf.distribute.MirroredStrategy().scope()
 
 
+def positions(size: tf.Tensor) -> tf.Tensor:
+    """Places in the batch of all devices, int64 [size], of this one's share of it."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.range(size) + tf.cast(replica, tf.int64) * size
+
+
 def replica_share(loss: tf.Tensor) -> tf.Tensor:
     """A replica's part of the mean loss; optimizers add the replicas' gradients."""
     return loss / tf.distribute.get_strategy().num_replicas_in_sync

@@ -533,14 +533,6 @@ def test_an_overflow_leaves_the_perturbation_as_it_is(batch):
     np.testing.assert_array_equal(variable, before)
 
 
-def test_free_at_keeps_to_one_device():
-    with (
-        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
-        pytest.raises(ValueError, match="one device.*`distribute`"),
-    ):
-        AdversarialTrainer(make_model(), defenses.make_defense("free_at"))
-
-
 # === Ensemble adversarial training ===
 
 

@@ -114,6 +114,16 @@ def test_refusals_leave_nothing_behind(defense, recipe, message, data, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
+def test_several_steps_in_a_call_are_the_same_run(data, tmp_path):
+    settings = {**QUICK, "name": "run", "output_dir": tmp_path}
+    run = train_run(linear(), "none", data, **settings)
+    # The very request: nothing of the outcome depends on it.
+    assert train_run(linear(), "none", data, steps_per_execution=2, **settings) == run
+    settings["output_dir"] = tmp_path / "other"
+    again = train_run(linear(), "none", data, steps_per_execution=2, **settings)
+    assert again.config["weights_sha256"] == run.config["weights_sha256"]
+
+
 def test_arguments_of_an_architecture_are_not_a_models(data, tmp_path):
     with pytest.raises(ValueError, match="`model_args` are those of an architecture"):
         settings = {"model_args": {"width": 8}, "output_dir": tmp_path}

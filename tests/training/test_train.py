@@ -1,10 +1,6 @@
 """Training: the step against a hand-written one, exact resumption, the best epoch."""
 
 import csv
-import json
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -346,55 +342,3 @@ def test_mixed_precision_trains(monkeypatch, tmp_path, validation):
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     assert all(weight.dtype == "float32" for weight in model.weights)
     assert model.output.dtype == "float32"
-
-
-MIRRORED = """
-import json, pathlib, sys
-sys.path[:0] = ["tests/training", "tests", "."]
-import tf_advdefense
-import numpy as np, tensorflow as tf
-(cpu,) = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import test_train as t
-
-directory = pathlib.Path(sys.argv[1])
-sets = [t.make_set(directory, "a-train", 1)]
-ends = []
-for name in ("none", "mirrored"):
-    with t.distribution.scope(name):
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        trainer = t.make_trainer(t.make_linear(), "adversarial")
-    history = t.training.train(
-        trainer, lambda first: t.mixed_batches(sets, 2, first), epochs=2,
-        steps_per_epoch=t.STEPS, directory=directory / name,
-        validation=t.training.validation_batches(t.make_split(12, seed=9)),
-        plateau=t.schedules.Plateau(patience=0, threshold=0.9))
-    ends.append(([v.tolist() for v in t.variables_of(trainer)], history))
-print(json.dumps([replicas, *ends]))
-"""
-
-
-def test_two_mirrored_devices_train_as_one(tmp_path):
-    root = pathlib.Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", MIRRORED, str(tmp_path)],
-        cwd=root,
-        text=True,
-        capture_output=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    replicas, single, mirrored = json.loads(done.stdout.splitlines()[-1])
-    assert replicas == 2
-    for left, right in zip(single[0], mirrored[0], strict=True):
-        np.testing.assert_allclose(left, right, atol=1e-5)
-    for left, right in zip(single[1], mirrored[1], strict=True):
-        assert left == pytest.approx(right, rel=1e-4)
-
-
-def test_unknown_distribution():
-    with pytest.raises(
-        ValueError, match="'mirored'. Did you mean 'mirrored'. Known: none, mirrored."
-    ):
-        distribution.scope("mirored")

@@ -178,7 +178,22 @@ def _define_data(values: FlagValues) -> None:
 
 
 def _define_machine(values: FlagValues) -> None:
-    group = Group(values, "Machine")
-    group.choice("distribute", "none", names.STRATEGIES, "Over all GPUs.")
-    group.switch("mixed_precision", False, "Compute in 16 bits.")
-    group.switch("jit_compile", False, "Compile with XLA (slower on a CPU).")
+    group = Group(values, "Machine (the defaults are right for a CPU)")
+    group.choice(
+        "distribute",
+        "none",
+        names.STRATEGIES,
+        "Several GPUs: mirrored shares each batch out; --batch_size is of all.",
+    )
+    group.switch(
+        "mixed_precision",
+        False,
+        "GPUs: compute in 16 bits; examples are crafted in float32 all the same.",
+    )
+    group.switch("jit_compile", False, "Compile with XLA; try it on GPUs.")
+    group.whole(
+        "steps_per_execution",
+        1,
+        "Steps in a call from Python; GPUs and small models: 10 or more.",
+        at_least=1,
+    )

@@ -199,8 +199,9 @@ class BoundDefense:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What a checkpoint must hold of it, once it is built."""
-        return list(self._state.values())
+        """What a checkpoint must hold of it, once it is built: each device's own."""
+        state = self._state.values()
+        return [own for each in state for own in getattr(each, "values", [each])]
 
     def __repr__(self) -> str:
         values = (f"{key}={value!r}" for key, value in self.hyper.items())

@@ -29,15 +29,18 @@ class Hyper(NamedTuple):
 
 
 def perturbation(image_shape: tuple[int, ...]) -> dict[str, tf.Variable]:
-    """The perturbation before the first batch: of no images, see `_rows`."""
-    if tf.distribute.has_strategy():
-        raise ValueError(
-            "`defense=free_at` keeps a perturbation on one device. Received: a "
-            "distribution over several. Leave `distribute` out."
-        )
-    zeros = tf.zeros([0, *image_shape])
-    shape = tf.TensorShape([None, *image_shape])
-    return {"perturbation": tf.Variable(zeros, shape=shape, name="perturbation")}
+    """The perturbation before the first batch: of no images, see `_rows`.
+
+    Of several devices each has its own, of its share of a batch.
+    """
+    variable = tf.Variable(
+        tf.zeros([0, *image_shape]),
+        shape=tf.TensorShape([None, *image_shape]),
+        name="perturbation",
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+    return {"perturbation": variable}
 
 
 def loss(
@@ -59,18 +62,18 @@ def loss(
     Returns:
       (loss, a scalar; logits of the perturbed images, [n, classes]).
     """
-    adv = _perturbed(batch["image"], perturbation, hyper.eps)
+    adv = _perturbed(model, batch["image"], perturbation, hyper.eps)
     logits = updating_pass(model, adv)
     targets, weight = losses.targets_of(batch), batch.get("weight")
     return criterion(targets, logits, weight=weight), logits
 
 
-def _perturbed(images, perturbation, eps):
+def _perturbed(model, images, perturbation, eps):
     """Images plus perturbation; differentiated, it takes its step as a side effect."""
     size = tf.shape(images)[0]
 
     @tf.custom_gradient
-    def add(kept):
+    def add(kept, watched):
         delta = _rows(kept, size)
         # As in the authors' code, the clipping has no gradient where it clips, so that
         # a perturbation goes no further out of the box than the ball lets it.
@@ -84,12 +87,14 @@ def _perturbed(images, perturbation, eps):
             moved = tf.clip_by_value(delta + eps * step, -eps, eps)
             # A batch that is smaller than the others leaves the last rows as they are.
             perturbation.assign(tf.concat([moved, kept[size:]], axis=0))
-            return tf.zeros_like(kept)
+            return tf.zeros_like(kept), tf.zeros_like(watched)
 
         return tf.clip_by_value(images + delta, 0.0, 1.0), backward
 
-    # A variable: the tape watches it, as it does the model's.
-    return add(tf.convert_to_tensor(perturbation))
+    # A tape watches what is trained, and no variable of one device: without a weight
+    # among its arguments the function would not be differentiated.
+    watched = tf.convert_to_tensor(model.trainable_variables[-1])
+    return add(tf.convert_to_tensor(perturbation), watched)
 
 
 def _rows(kept, size):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense import distribution
 from tf_advdefense.models.input_range import UNIT
 
 
@@ -42,7 +43,7 @@ def as_batch(
     if weight is not None:
         batch["weight"] = tf.cast(tf.reshape(weight, [-1]), tf.float32)
     if step is not None:
-        numbers = tf.range(tf.shape(labels, out_type=tf.int64)[0])
+        numbers = distribution.positions(tf.shape(labels, out_type=tf.int64)[0])
         batch["draw"] = tf.cast(tf.convert_to_tensor(step), tf.int64) * 2**32 + numbers
     return batch
 

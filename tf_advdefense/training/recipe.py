@@ -70,6 +70,7 @@ class Recipe:
       distribute: a name of `STRATEGIES`.
       mixed_precision: compute in 16 bits.
       jit_compile: compile with XLA (slower on a CPU).
+      steps_per_execution: as of `keras.Model.compile`.
     """
 
     epochs: int | None = None
@@ -100,6 +101,7 @@ class Recipe:
     distribute: str = "none"
     mixed_precision: bool = False
     jit_compile: bool = False
+    steps_per_execution: int = 1
 
     def for_images(self, split: Split) -> "Recipe":
         """The recipe with the batch size that it leaves to the training images."""

@@ -176,7 +176,11 @@ class _Task:
         self.average = recipe.averaged(steps)
         trainer = AdversarialTrainer(model, self.defense, self.average, recipe.awp)
         optimizer = optimizers.make_optimizer(model, steps=steps, **self.settings)
-        trainer.compile(jit_compile=recipe.jit_compile, optimizer=optimizer)
+        trainer.compile(
+            optimizer,
+            jit_compile=recipe.jit_compile,
+            steps_per_execution=recipe.steps_per_execution,
+        )
         return trainer
 
     def request(self) -> dict:

@@ -131,14 +131,19 @@ class _CostNotice(keras.callbacks.Callback):
 
     def __init__(self, steps):
         super().__init__()
-        self._steps, self._done, self._started = steps, 0, None
+        self._steps, self._done, self._started, self._said = steps, 0, None, False
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._done += 1
-        if self._done == self._UNTIMED:
-            self._started = time.perf_counter()
-        elif self._done == self._UNTIMED + self._TIMED:
-            seconds = (time.perf_counter() - self._started) / self._TIMED
+        self._done += self.model.steps_per_execution
+        if self._started is None:
+            if self._done >= self._UNTIMED:
+                self._started = time.perf_counter(), self._done
+            return
+        since, before = self._started
+        timed = self._done - before
+        if not self._said and timed >= self._TIMED:
+            self._said = True
+            seconds = (time.perf_counter() - since) / timed
             print(
                 f"About {self._steps * seconds / 60:.0f} min for {self._steps} steps "
                 "and the validations; interrupt it at will, resuming goes on.",

@@ -123,8 +123,10 @@ class AdversarialTrainer(keras.Model):
           ValueError: in one line, for a dataset without an end and no
             `steps_per_epoch`.
         """
-        if self._own_optimizer:
-            epochs = self._make_optimizer(epochs, batches.count(x, settings))
+        with self.distribute_strategy.scope():
+            if self._own_optimizer:
+                epochs = self._make_optimizer(epochs, batches.count(x, settings))
+            self._build_optimizer()
         checkpoint = Checkpoint(self, None)
         scoring = self._scoring(checkpoint, validation_data)
         history = super().fit(
@@ -138,6 +140,11 @@ class AdversarialTrainer(keras.Model):
         if scoring:
             checkpoint.restore_best()
         return history
+
+    def _build_optimizer(self):
+        """Makes its variables, which no loop can make, nor several devices."""
+        if not self.optimizer.built:
+            self.optimizer.build(self.classifier.trainable_variables)
 
     def _make_optimizer(self, epochs, steps):
         """The defence's own, for so many epochs, or its own number; returns it."""
@@ -170,8 +177,8 @@ class AdversarialTrainer(keras.Model):
 
     def load_weights(self, filepath: Any, **settings: Any) -> None:
         """As `keras.Model.load_weights`, of a file of `save_weights`."""
-        if self.compiled and not self.optimizer.built:  # The file holds its state, too.
-            self.optimizer.build(self.classifier.trainable_variables)
+        if self.compiled:  # The file holds its state, too.
+            self._build_optimizer()
         super().load_weights(filepath, **settings)
 
     def _maybe_symbolic_build(self, *args, **kwargs):
@@ -185,11 +192,11 @@ class AdversarialTrainer(keras.Model):
             `batches.as_batch`.
         """
         batch = self._batch(data, self.optimizer.iterations)
-        if self.replays == 1:
-            self._update(batch)
+        if self.replays == 1 or tf.distribute.has_strategy():
+            for _ in range(self.replays):  # In no loop could devices meet.
+                self._update(batch)
         else:
-            if not self.optimizer.built:  # No variable may be made inside the loop.
-                self.optimizer.build(self.classifier.trainable_variables)
+            self._build_optimizer()
             tf.while_loop(
                 lambda i: i < self.replays,
                 lambda i: [self._update(batch) or i + 1],
