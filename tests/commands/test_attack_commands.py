@@ -9,7 +9,9 @@ import small_models
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import runs
 from tf_advdefense.attacks import ATTACKS
+from tf_advdefense.commands.work import bench_training
 from tf_advdefense.commands.work import make_adv
+from tf_advdefense.defenses import DEFENSES
 
 SETTINGS = {
     **small_models.BUDGETS,
@@ -75,6 +77,24 @@ def test_bench_lists_each_attack_with_its_success(elsewhere):
     assert [row[0] for row in rows] == ["fgsm", "cw"]
     assert [float(rows[0][-2]), float(rows[0][-1])] == [1, 1]
     assert rows[1][3] == "100.0%" and rows[1][4] == "L2" and float(rows[1][5]) > 0
+
+
+def test_bench_knows_what_a_step_of_every_defence_needs(elsewhere):
+    assert bench_training._NEEDED.keys() == DEFENSES.keys()
+    given = ["--training", "--batch_size=4", "--repeats=1", "--only=ensemble,rslad"]
+    result = binaries.run("bench", *given, f"--model_path={elsewhere}")
+    assert result.returncode == 0, result.stderr
+    floors, steps = result.stdout.splitlines()[1::2], result.stdout.splitlines()[2::2]
+    assert [line.split(":")[0].strip() for line in floors] == [
+        "5 x (1 steps)",
+        "5 x (10 gradients, 1 forwards, 2 steps)",
+    ]
+    assert [line.split(":")[0].strip() for line in steps] == [
+        "5 steps of ensemble",
+        "5 steps of rslad",
+    ]
+    refused = binaries.run("bench", "--training", "--only=pgd")
+    assert refused.returncode == 2 and "Received: --only=pgd." in refused.stderr
 
 
 def test_bench_times_attacks_on_trained_models_only():

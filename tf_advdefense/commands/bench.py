@@ -12,8 +12,9 @@ seconds of each. Both sides of a ratio are timed in turn, and the median of the 
 pair by pair is printed: it holds when the machine's speed drifts.
 
 With --training it prints the training step of each defence of --only under `fit`, as a
-ratio to the input gradients and bare steps that it cannot do without: of pgd_at with k
-steps, k gradients and one bare step; of trades, which sees each image twice, two.
+ratio to the input gradients, forward passes and bare steps that it cannot do without:
+of pgd_at with k steps, k gradients and one bare step; of trades, which sees each image
+twice, two.
 
 With --attacks it prints how long each attack of --only takes on one batch of test
 images, in compiled input gradients of that batch (timed before and after it; cheap

@@ -1,7 +1,6 @@
 """Times training steps and PGD on a model, against their floors."""
 
 import os
-from typing import Any
 
 from absl.flags import FlagValues
 import keras
@@ -14,6 +13,7 @@ from tf_advdefense import distribution
 from tf_advdefense import models
 from tf_advdefense.artifacts import runs
 from tf_advdefense.commands.work.bench_attacks import time_attacks
+from tf_advdefense.commands.work.bench_training import time_training
 from tf_advdefense.commands.work.timing import bare_steps
 from tf_advdefense.commands.work.timing import fit_steps
 from tf_advdefense.commands.work.timing import in_turn
@@ -21,15 +21,7 @@ from tf_advdefense.commands.work.timing import input_gradient
 from tf_advdefense.commands.work.timing import print_times
 from tf_advdefense.training import optimizers
 
-# Input gradients and plain steps in a step of a defence, from its hyperparameters.
-_PASSES = {
-    "fgsm_at": lambda hyper: (1, 2),
-    "pgd_at": lambda hyper: (hyper["nb_iter"], 1),
-    "trades": lambda hyper: (hyper["nb_iter"], 2),
-    "fast_at": lambda hyper: (1, 1),
-}
 _STEPS = 20  # Training steps in one timing.
-_DEFENDED_STEPS = 5
 _PGD_STEPS = 20
 
 
@@ -45,7 +37,7 @@ def bench(flags: FlagValues) -> None:
     if flags.attacks:
         time_attacks(flags, model)
     elif flags.training:
-        _time_defended_steps(flags, model, *_batch(model, flags.batch_size))
+        time_training(flags, model, *_batch(model, flags.batch_size))
     else:
         _time_hot_paths(flags, model, *_batch(model, flags.batch_size))
 
@@ -80,48 +72,12 @@ def _time_hot_paths(
     print_times("forward", forward)
     print_times("input gradient", gradient)
     print_times(f"PGD-{_PGD_STEPS}", pgd, gradient, _PGD_STEPS)
-    settings, plain = _settings(flags), defenses.make_defense("none")
+    settings = optimizers.DEFAULTS.get(flags.model, optimizers.OTHER_MODELS)
+    plain = defenses.make_defense("none")
     bare, fit = in_turn(
         flags.repeats,
         bare_steps(model, settings, images, labels, _STEPS),
-        fit_steps(model, settings, plain, images, labels, _STEPS),
+        fit_steps(model, settings, plain, {"image": images, "label": labels}, _STEPS),
     )
     print_times("bare training steps", bare)
     print_times("steps in fit", fit, bare)
-
-
-def _time_defended_steps(
-    flags: FlagValues, model: keras.Model, images: tf.Tensor, labels: tf.Tensor
-) -> None:
-    """A line per defence: its step, and the gradients and plain step within it."""
-    gradient = input_gradient(model, images, labels)
-    settings = _settings(flags)
-    bare = bare_steps(model, settings, images, labels, 1)
-    for name in flags.only or _PASSES:
-        if name not in _PASSES:
-            raise ValueError(
-                f"--training times {', '.join(_PASSES)}. Received: --only={name}."
-            )
-        defense = defenses.make_defense(name)
-        gradients, plain = _PASSES[name](defense.hyper)
-
-        def floor(gradients: int = gradients, plain: int = plain) -> None:
-            # As long as the step: what else runs on the machine delays both alike.
-            for _ in range(_DEFENDED_STEPS):
-                for _ in range(gradients):
-                    gradient()
-                for _ in range(plain):
-                    bare()
-
-        base, step = in_turn(
-            flags.repeats,
-            floor,
-            fit_steps(model, settings, defense, images, labels, _DEFENDED_STEPS),
-        )
-        print_times(f"{_DEFENDED_STEPS} x ({gradients} gradients, {plain} steps)", base)
-        print_times(f"{_DEFENDED_STEPS} steps of {name}", step, base)
-
-
-def _settings(flags: FlagValues) -> dict[str, Any]:
-    """The optimizer's, as they are by default for --model."""
-    return optimizers.DEFAULTS.get(flags.model, optimizers.OTHER_MODELS)

@@ -88,16 +88,13 @@ def fit_steps(
     model: keras.Model,
     settings: dict[str, Any],
     defense: Any,
-    images: tf.Tensor,
-    labels: tf.Tensor,
+    batch: dict[str, tf.Tensor],
     number: int,
 ) -> Callable[[], None]:
     """As many training steps of a defence under `fit`, on a copy of the model."""
     trainer = AdversarialTrainer(keras.models.clone_model(model), defense)
     trainer.compile(optimizer=_optimizer(trainer.classifier, settings))
-    batches = untuned(
-        tf.data.Dataset.from_tensors({"image": images, "label": labels}).repeat()
-    )
+    batches = untuned(tf.data.Dataset.from_tensors(batch).repeat())
 
     def fit() -> None:
         # Keras' own: it is the step that is timed, not what a defence adds to `fit`.
