@@ -88,6 +88,17 @@ def test_label_smoothing_spreads_its_share_over_all_classes(name, batch):
     )
 
 
+@pytest.mark.parametrize("name", ["pgd_at", "fast_at", "fgsm_at"])
+def test_label_smoothing_of_crafted_images(name, batch):
+    """At a radius of 0 it is that of the clean images."""
+    hyper = {"label_smoothing": 0.3}
+    loss, _ = defenses.make_defense(name, eps=0.0, **hyper)(make_model(), batch)
+    plain, _ = defenses.make_defense("none", **hyper)(make_model(), batch)
+    without, _ = defenses.make_defense("none")(make_model(), batch)
+    np.testing.assert_allclose(loss, plain, rtol=1e-5)
+    assert abs(float(plain - without)) > 1e-3
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("name", ["adversarial", "ensemble"])
 def test_mixed_is_the_mean_over_both_in_one_pass(name, batch):

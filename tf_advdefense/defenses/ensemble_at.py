@@ -27,13 +27,14 @@ class Hyper(NamedTuple):
     Attributes:
       labels: that the attack leaves; "predicted" are the drawn source's.
       craft_bn: of the trained model; static sources are always in inference mode.
-      adv_weight, statistics: as of `fgsm_at`.
+      adv_weight, statistics, label_smoothing: as of `fgsm_at`.
     """
 
     labels: str = "predicted"
     craft_bn: str = "inference"
     adv_weight: float = 0.5
     statistics: str = "joint"
+    label_smoothing: float = 0.0
 
 
 def against_drawn_source(

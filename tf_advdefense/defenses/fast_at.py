@@ -23,7 +23,7 @@ class Hyper(NamedTuple):
     Attributes:
       eps: radius of the L-inf ball.
       eps_iter: length of the step, published as 1.25 eps.
-      craft_bn, adv_weight, statistics: as of `fgsm_at`.
+      craft_bn, adv_weight, statistics, label_smoothing: as of `fgsm_at`.
     """
 
     eps: float = 8 / 255
@@ -31,6 +31,7 @@ class Hyper(NamedTuple):
     craft_bn: str = "inference"
     adv_weight: float = 1.0
     statistics: str = "joint"
+    label_smoothing: float = 0.0
 
 
 def random_step(

@@ -23,12 +23,15 @@ class Hyper(NamedTuple):
       craft_bn: BatchNorm while crafting, see `forward.crafting_model`.
       adv_weight: in (0, 1], of the adversarial images in the loss.
       statistics: of BatchNorm, see `forward.both_passes`.
+      label_smoothing: in [0, 1], see `losses.cross_entropy`; Pang et al. 2021
+        (arXiv:2010.00467), section 3.5, find some of it to help against PGD.
     """
 
     labels: str = "predicted"
     craft_bn: str = "inference"
     adv_weight: float = 0.5
     statistics: str = "joint"
+    label_smoothing: float = 0.0
 
 
 def craft(
@@ -43,9 +46,10 @@ def loss(
     batch: dict[str, tf.Tensor],
     hyper: Any,
     *,
-    criterion: losses.Criterion = losses.cross_entropy,
+    criterion: losses.Criterion | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Of clean and adversarial images, weighed: see `losses.adversarial`."""
+    criterion = losses.smoothed(criterion, hyper.label_smoothing)
     return losses.adversarial(
         model, batch, hyper.adv_weight, hyper.statistics, criterion
     )

@@ -33,7 +33,7 @@ class Hyper(NamedTuple):
       mix: "max" or "avg".
       eps_linf, eps_l2, eps_l1: the radii.
       nb_iter_linf, nb_iter_l2, nb_iter_l1: iterations of each attack.
-      craft_bn, adv_weight, statistics: as of `fgsm_at`.
+      craft_bn, adv_weight, statistics, label_smoothing: as of `fgsm_at`.
     """
 
     mix: str = "max"
@@ -46,6 +46,7 @@ class Hyper(NamedTuple):
     craft_bn: str = "inference"
     adv_weight: float = 1.0
     statistics: str = "joint"
+    label_smoothing: float = 0.0
 
 
 def in_three_norms(

@@ -10,13 +10,14 @@ class Hyper(NamedTuple):
     """Madry et al. 2018 (arXiv:1706.06083), equation 2.1: adversarial images alone.
 
     Attributes:
-      labels, craft_bn, adv_weight, statistics: as of `fgsm_at`.
+      labels, craft_bn, adv_weight, statistics, label_smoothing: as of `fgsm_at`.
     """
 
     labels: str = "true"
     craft_bn: str = "inference"
     adv_weight: float = 1.0
     statistics: str = "joint"
+    label_smoothing: float = 0.0
 
 
 pgd_at = Defense(
