@@ -27,11 +27,11 @@ ALLOWED = {
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),
-        *("models", "reporting", "radii"),
+        *("models", "reporting", "radii", "zoo"),
     },
     "reporting": {
         *("evaluation.records", "evaluation.statistics", "artifacts.files"),
-        "evaluation.threat_models",
+        *("evaluation.threat_models", "evaluation.placement"),
     },
 }
 # Packages that only one room may import.
@@ -43,7 +43,7 @@ OWNED = {
 # Rooms and modules that must not load TensorFlow when they are imported.
 LIGHT = (
     *("zoo", "reporting", "evaluation.records", "evaluation.statistics", "registry"),
-    "evaluation.threat_models",
+    *("evaluation.threat_models", "evaluation.reference"),
     *("evaluation.error_rates", "evaluation.gate", "evaluation.baselines"),
     *("evaluation.changes", "artifacts.manifest", "commands.work.current"),
     *("defenses.registry", "defenses.choices", "defenses.source_sets"),

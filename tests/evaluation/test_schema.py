@@ -12,6 +12,8 @@ import pytest
 
 import tf_advdefense as adv
 from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.placement import Network
+from tf_advdefense.evaluation.placement import Placement
 from tf_advdefense.evaluation.threat_models import ThreatModel
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -51,6 +53,8 @@ def fresh(tmp_path_factory):
         ("record", records.Record.__annotations__),
         ("signs", records.Signs.__annotations__),
         ("flag", records.Flag.__annotations__),
+        ("placement", Placement.__annotations__),
+        ("network", Network.__annotations__),
         ("threat_model", [f.name for f in dataclasses.fields(ThreatModel)]),
     ],
 )

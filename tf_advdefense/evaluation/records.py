@@ -15,8 +15,7 @@
     KEY/masked    bool     without a gradient; of white-box attacks that need one
 
 so that every number of a report can be computed anew. Files of former formats are
-read as if they were of today's. This module does without TensorFlow, and so does
-whoever only reads results.
+read as if they were of today's. This module does without TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ import numpy as np
 
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts.former_formats import without_kind
+from tf_advdefense.evaluation.placement import Placement
 
 FORMAT = 5
 Path = str | os.PathLike[str]
@@ -150,6 +150,7 @@ class Results(TypedDict, total=False):
     threat_models: list[dict[str, Any]]
     # "seed" and "batch_size" of white-box attacks; absent from former results.
     settings: dict[str, int]
+    reference: list[Placement]  # the same
 
 
 MODEL = tuple(Model.__annotations__)

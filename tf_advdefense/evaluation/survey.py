@@ -30,6 +30,7 @@ from tf_advdefense.evaluation.plan import plan
 from tf_advdefense.evaluation.plan import searches
 from tf_advdefense.evaluation.progress import Progress
 from tf_advdefense.evaluation.red_flags import red_flags
+from tf_advdefense.evaluation.reference import placements
 from tf_advdefense.evaluation.stale_sets import stale_sets
 from tf_advdefense.evaluation.taking import Say
 from tf_advdefense.evaluation.taking import Taking
@@ -147,6 +148,7 @@ def survey(
     results["groups"] = {name: list(each) for name, each in (groups or {}).items()}
     results["threat_models"] = [threat.as_json() for threat in threats]
     results["settings"] = {"seed": seed, "batch_size": batch_size}
+    results["reference"] = placements(results, per_example)
     results["flags"] = red_flags(results, per_example, data)
     return Survey(results, per_example, data, sets)
 

@@ -20,6 +20,7 @@ from tf_advdefense.reporting import leaderboard
 from tf_advdefense.reporting import listings
 from tf_advdefense.reporting import overview
 from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import reference
 from tf_advdefense.reporting import seeds
 from tf_advdefense.reporting import summary
 from tf_advdefense.reporting import tables
@@ -107,6 +108,13 @@ def _sections(results, per_example, examples, board):
         ),
         Section("Attackers who overlook the defence", _oblivious(results, white_box)),
         Section("Transfer", transfer.matrix_tables(results, radius)),
+        Section(
+            "Beside the networks of the zoo",
+            [
+                *map(Prose, reference.sentences(results)),
+                *reference.reference_tables(results),
+            ],
+        ),
         Section("Deployed models and their parents", _deployed(results)),
         Section(
             "Accuracy against the radius",

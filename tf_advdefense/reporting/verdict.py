@@ -17,6 +17,7 @@ from tf_advdefense.evaluation.threat_models import KNOWLEDGE
 from tf_advdefense.evaluation.threat_models import knowledge_of
 from tf_advdefense.reporting import formats
 from tf_advdefense.reporting import protocols
+from tf_advdefense.reporting import reference
 from tf_advdefense.reporting.formats import code
 from tf_advdefense.reporting.standings import Standings
 from tf_advdefense.reporting.standings import completed
@@ -92,6 +93,7 @@ def _one_robust(results, board):
                     _attacked_less(results, board),
                     _other_balls(board, row),
                     _whole_split(row),
+                    *reference.sentences(results, row.model)[:1],
                 ),
             )
         ),
