@@ -21,6 +21,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_advdefense.attacks import make_attack
+from tf_advdefense.attacks.core.hyperparameters import recorded
 from tf_advdefense.defenses import hyperparameters
 from tf_advdefense.defenses.losses import Criterion
 from tf_advdefense.defenses.registry import SUMMARIES
@@ -142,6 +143,7 @@ class BoundDefense:
       parts: models that it needs, by name.
       craft: None where nothing is crafted, or `craft(model, batch) -> batch`.
       hyper: every hyperparameter, its attack's too, as a dict.
+      recorded: those by which a run is recognised; see `hyperparameters.recorded`.
       replays: how often in a row each batch is trained on.
       training: optimizer settings and epochs that are part of the method, as a dict.
       robust_accuracy: None, or `robust_accuracy(model, images, labels)`, which scores
@@ -154,7 +156,8 @@ class BoundDefense:
         self._values, self._state = values, {}
         given = {**parts, **({"attack": attack} if attack else {})}
         self.craft = kind.craft and functools.partial(kind.craft, hyper=values, **given)
-        self.hyper = {**values._asdict(), **_described(attack)}
+        self.hyper = _described(values, attack, lambda hyper: hyper._asdict())
+        self.recorded = _described(values, attack, recorded)
         self.replays = self.hyper.get("replays", 1)
         self.training, self.max_drop = dict(kind.training), kind.max_drop
         self.robust_accuracy = kind.score(self.hyper, attack, parts)
@@ -226,7 +229,9 @@ def _hyper(attack):
     return attack.hyper._asdict()
 
 
-def _described(attack):
+def _described(values, attack, named):
+    """Its own hyperparameters, and its attack's, as `named` tells them."""
     if attack is None:
-        return {}
-    return {"attack": attack.name, "norm": attack.norm, **_hyper(attack)}
+        return named(values)
+    about = {"attack": attack.name, "norm": attack.norm}
+    return {**named(values), **about, **named(attack.hyper)}

@@ -35,6 +35,7 @@ class Hyper(NamedTuple):
     adv_weight: float = 0.5
     statistics: str = "joint"
     label_smoothing: float = 0.0
+    later = ("label_smoothing",)
 
 
 def against_drawn_source(

@@ -32,6 +32,7 @@ class Hyper(NamedTuple):
     adv_weight: float = 0.5
     statistics: str = "joint"
     label_smoothing: float = 0.0
+    later = ("label_smoothing",)
 
 
 def craft(

@@ -47,6 +47,7 @@ class Hyper(NamedTuple):
     adv_weight: float = 1.0
     statistics: str = "joint"
     label_smoothing: float = 0.0
+    later = ("label_smoothing",)
 
 
 def in_three_norms(

@@ -18,6 +18,7 @@ class Hyper(NamedTuple):
     adv_weight: float = 1.0
     statistics: str = "joint"
     label_smoothing: float = 0.0
+    later = ("label_smoothing",)
 
 
 pgd_at = Defense(

@@ -11,6 +11,7 @@ import numpy as np
 
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.attack import Attack
+from tf_advdefense.attacks.core.hyperparameters import recorded
 from tf_advdefense.images import as_float
 from tf_advdefense.radii import radius_text
 
@@ -75,10 +76,10 @@ def norm_text(norm: float | None) -> str | None:
 
 
 def json_hyper(attack: Attack) -> dict[str, Any]:
-    """An attack's hyperparameters as JSON has them."""
+    """An attack's hyperparameters as JSON has them; see `recorded`."""
     return {
         name: norm_text(value) if name == "norm" else value
-        for name, value in attack.hyper._asdict().items()
+        for name, value in recorded(attack.hyper).items()
     }
 
 

@@ -195,7 +195,7 @@ class _Task:
                 key: format(value, "g")
                 if key == "norm" and value is not None
                 else value
-                for key, value in self.defense.hyper.items()
+                for key, value in self.defense.recorded.items()
             },
             **request_of(self.parts),
             **self.mix.request(),

@@ -9,6 +9,7 @@ import small_models
 from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks import make_attack
 from tf_advdefense.attacks.core.craft import craft
+from tf_advdefense.attacks.core.hyperparameters import recorded
 from tf_advdefense.attacks.gradient.projected_gradient import pgd
 
 pytestmark = pytest.mark.quick
@@ -141,3 +142,12 @@ def test_an_empty_batch_gives_an_empty_batch(model, name):
     for labels in (None, np.zeros(0, int)):
         adv = small_models.within_budget(name)(model, nothing, labels)
         assert adv.shape == (0, *small_models.SHAPE) and adv.dtype == "float32"
+
+
+def test_what_came_later_is_recorded_only_where_it_is_given():
+    attack = make_attack("pgd")
+    assert "clip_grad" not in recorded(attack.hyper)
+    assert recorded(attack.replace(clip_grad=True).hyper)["clip_grad"] is True
+    others = attack.hyper._asdict()
+    del others["clip_grad"]  # They are recorded, whatever their values.
+    assert recorded(attack.hyper) == others

@@ -14,6 +14,20 @@ import tensorflow as tf
 from tf_advdefense.registry import nearest
 
 
+def recorded(hyper: Any) -> dict[str, Any]:
+    """Hyperparameters as requests and records name them, by which they are recognised.
+
+    Those in `later` of a NamedTuple came after such were kept. With their defaults they
+    change nothing, and are left out, so that what was made before stays recognised.
+    """
+    later, defaults = getattr(hyper, "later", ()), hyper._field_defaults
+    return {
+        name: value
+        for name, value in hyper._asdict().items()
+        if name not in later or value != defaults[name]
+    }
+
+
 def check(attack: Any) -> None:
     """Raises ValueError, in one line, for a value that an attack cannot take."""
     for name, value in attack.hyper._asdict().items():

@@ -81,6 +81,7 @@ class Hyper(NamedTuple):
     nb_restarts: int = 1
     grad_sparsity: float = 99.0
     clip_grad: bool = False
+    later = ("clip_grad",)
 
 
 class State(NamedTuple):
