@@ -16,18 +16,19 @@ ALLOWED = {
     "": set(),
     "zoo": set(),
     "models": {"registry", "images", "chatter", "zoo"},
-    "datasets": {"registry", "images"},
+    "datasets": {"registry", "images", "locks"},
     "attacks": {"registry", "images", "models"},
     "artifacts": {"registry", "images", "zoo", "models.outputs", "models.tflite"},
     "defenses": {"registry", "images", "attacks", "models"},
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),
+        "locks",
         *("defenses", "evaluation.classifiers", "evaluation.diagnostics"),
         "reporting.model_card",
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),
-        *("models", "reporting", "radii", "zoo"),
+        *("models", "reporting", "radii", "zoo", "locks"),
     },
     "reporting": {
         *("evaluation.records", "evaluation.statistics", "artifacts.files"),

@@ -8,6 +8,7 @@ import urllib.request
 
 import tensorflow_datasets as tfds
 
+from tf_advdefense import locks
 from tf_advdefense.datasets.digits import Digits
 
 _REMEDIES = (
@@ -59,7 +60,7 @@ def cache_directory() -> pathlib.Path:
 def _digits():
     builder = Digits(data_dir=str(cache_directory()))
     tfds.disable_progress_bar()
-    builder.download_and_prepare()
+    _prepare(builder)
     return builder
 
 
@@ -116,7 +117,14 @@ def _download(builder):
             f"{builder.data_path} and {host} cannot be reached to download it. "
             f"{_REMEDIES}"
         )
-    builder.download_and_prepare()
+    _prepare(builder)
+
+
+def _prepare(builder):
+    """Once, whoever else wants it at the same time."""
+    if not builder.is_prepared():
+        with locks.held(builder.data_path, wait=True):
+            builder.download_and_prepare()
 
 
 def _reachable(host):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_advdefense import locks
 from tf_advdefense.artifacts import adversarial_shards as shards
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
@@ -74,34 +75,35 @@ class Crafting:
         seconds = self._time_passes(overwrite)
         if overwrite and self.directory.exists():
             self._trace()
-        resume = resume or shard is not None
-        state = files.claim(
-            self.directory,
-            self.request,
-            overwrite=overwrite,
-            resume=resume,
-            convert=self._in_todays_terms,
-        )
-        if state == "finished":
-            say(f"{self.directory} is finished: nothing to do.")
-            return True
-        todo = self._missing(*(shard or (0, 1)))
-        with released_on_failure(self.directory, state, "[!.]*.tfrecord-*"):
-            say(self._announcement(todo, seconds))
-            started = time.time()
-            passes = [self._craft(i, progress) for i in todo]
-        if self._missing():
-            say(
-                f"{self.directory}: this worker's shards are done, others' are missing."
+        # Whoever replaces what is there must be alone.
+        shared = shard is not None and not overwrite
+        with locks.held(self.directory, shared=shared) as lock:
+            state = files.claim(
+                self.directory,
+                self.request,
+                overwrite=overwrite,
+                resume=resume or shard is not None,
+                convert=self._in_todays_terms,
             )
-            return False
-        # Where it was resumed or shared, nobody knows what all of it cost.
-        whole = len(todo) == len(self._ranges)
-        cost = {
-            **_mean_passes(passes if whole else []),
-            "seconds": round(time.time() - started) if whole else None,
-        }
-        say(self._outcome(self._finish(cost, command)))
+            if state == "finished":
+                say(f"{self.directory} is finished: nothing to do.")
+                return True
+            started, todo = time.time(), self._missing(*(shard or (0, 1)))
+            with released_on_failure(self.directory, state, "[!.]*.tfrecord-*"):
+                say(self._announcement(todo, seconds))
+                passes = [self._craft(i, progress) for i in todo]
+            if self._missing():
+                say(f"{self.directory}: these shards are done, others' are missing.")
+                return False
+            lock.alone()
+            if not (self.directory / files.CONFIG).exists():  # Of a faster worker.
+                # Where it was resumed or shared, nobody knows what all of it cost.
+                whole = len(todo) == len(self._ranges)
+                cost = {
+                    **_mean_passes(passes if whole else []),
+                    "seconds": round(time.time() - started) if whole else None,
+                }
+                say(self._outcome(self._finish(cost, command)))
         return True
 
     def _in_todays_terms(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import keras
 from tf_advdefense import datasets
 from tf_advdefense import defenses
 from tf_advdefense import distribution
+from tf_advdefense import locks
 from tf_advdefense import models
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
@@ -92,19 +93,20 @@ def train_run(
     data = datasets.load() if data is None else data
     with distribution.precision(recipe.get("mixed_precision", False)):
         task = _Task(model, defense, data, Recipe(**recipe), output_dir, name)
-        state = files.claim(
-            task.directory,
-            task.request(),
-            resume=resume,
-            overwrite=overwrite,
-            convert=functools.partial(in_todays_hashes, task.parts),
-        )
-        if state == "finished":
-            print(f"{task.directory} is finished: nothing to do.")
-        else:
-            done = "checkpoints/state.npz"
-            with released_on_failure(task.directory, state, done):
-                task.train(resume, command)
+        with locks.held(task.directory):
+            state = files.claim(
+                task.directory,
+                task.request(),
+                resume=resume,
+                overwrite=overwrite,
+                convert=functools.partial(in_todays_hashes, task.parts),
+            )
+            if state == "finished":
+                print(f"{task.directory} is finished: nothing to do.")
+            else:
+                done = "checkpoints/state.npz"
+                with released_on_failure(task.directory, state, done):
+                    task.train(resume, command)
     return runs.load_run(output_dir, task.name)
 
 
