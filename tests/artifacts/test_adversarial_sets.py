@@ -19,6 +19,15 @@ NAME = "resnet50-fgsm-eps8_255-test"
 CLASSES = ["cat", "dog", "bird"]
 
 
+REQUEST = {
+    "attack": "fgsm",
+    "split": "test",
+    "source": "resnet50",
+    "source_sha256": "0" * 64,
+    "dataset_fingerprint": "f",
+}
+
+
 def make_examples(length=10, seed=0):
     random = np.random.default_rng(seed)
     examples = {"image": random.random((length, *SHAPE), np.float32)}
@@ -41,7 +50,7 @@ def write_shards(directory, examples, store="float32", batch_size=4, skip=()):
 
 def make_set(output_dir, examples, store="float32", batch_size=4):
     directory = sets.set_directory(output_dir, NAME)
-    files.claim(directory, {"attack": "fgsm", "split": "test"})
+    files.claim(directory, REQUEST)
     n = write_shards(directory, examples, store, batch_size)
     finish(directory, n, store)
     return sets.load_set(output_dir, NAME)
@@ -146,7 +155,7 @@ def test_the_config_describes_the_set(tmp_path):
     assert adv.config["image_shape"] == list(SHAPE)
     assert adv.config["class_names"] == CLASSES
     assert adv.config["passes"] == 2
-    assert adv.config["request"] == {"attack": "fgsm", "split": "test"}
+    assert adv.config["request"] == REQUEST
     others = {path.name for path in adv.directory.iterdir()} - {"config.json"}
     assert set(adv.config["files"]) == others
     written = {name for name in others if ".tfrecord" in name}
@@ -182,13 +191,12 @@ def test_equal_examples_are_equal_files_in_every_process(tmp_path):
 def test_an_interrupted_set_is_continued_to_the_same_bytes(tmp_path):
     whole = make_set(tmp_path / "whole", make_examples())
     directory = sets.set_directory(tmp_path / "half", NAME)
-    request = {"attack": "fgsm", "split": "test"}
-    files.claim(directory, request)
+    files.claim(directory, REQUEST)
     n = write_shards(directory, make_examples(), skip=[1])
     (directory / ".tmp-01234567-shard").write_bytes(b"half")
     complete = [shards.shard_complete(directory, NAME, "test", i, n) for i in range(n)]
     assert complete == [True, False, True]
-    assert files.claim(directory, request, resume=True) == "unfinished"
+    assert files.claim(directory, REQUEST, resume=True) == "unfinished"
     write_shards(directory, make_examples(), skip=[0, 2])
     assert finish(directory, n)["files"] == whole.config["files"]
     assert not list(directory.glob(".tmp-*"))
@@ -196,7 +204,7 @@ def test_an_interrupted_set_is_continued_to_the_same_bytes(tmp_path):
 
 def test_a_set_of_a_former_version_is_read_and_recognised(tmp_path):
     directory = sets.set_directory(tmp_path, NAME)
-    same = {"attack": "square", "params": {"eps": 0.1}, "seed": 0}
+    same = {**REQUEST, "attack": "square", "params": {"eps": 0.1}, "seed": 0}
     files.claim(directory, {**same, "kind": "score-based"})
     finish(directory, write_shards(directory, make_examples()))
     today = {**same, "goal": "fixed-eps", "access": "scores"}
@@ -208,7 +216,7 @@ def test_a_set_of_a_former_version_is_read_and_recognised(tmp_path):
 
 def test_a_set_with_a_name_that_tfds_would_misread(tmp_path):
     directory = sets.set_directory(tmp_path, "2-x.y-train-test")
-    files.claim(directory, {})
+    files.claim(directory, REQUEST)
     name = directory.name
     shards.write_shard(directory, name, "train", 0, 1, make_examples())
     shards.finish_set(directory, name, "train", 1, CLASSES, SHAPE, "float32", {})

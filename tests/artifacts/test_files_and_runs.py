@@ -22,7 +22,10 @@ PUBLISHED = [
     path.parent
     for path in pathlib.Path(__file__).parents[2].glob("docs/results/**/results.json")
 ]
-REQUEST = {"model": "alexnet", "epochs": 3, "params": {"eps": 0.3, "shape": (8, 8)}}
+REQUEST = {
+    **{"model": "alexnet", "epochs": 3, "params": {"eps": 0.3, "shape": (8, 8)}},
+    **dict.fromkeys(("defense", "dataset", "dataset_fingerprint"), "-"),
+}
 
 
 def one_line(error):
@@ -246,7 +249,7 @@ def test_a_name_cannot_leave_its_directory(tmp_path, name):
 
 def finished_run(output_dir, name, model):
     directory = runs.run_directory(output_dir, name)
-    files.claim(directory, {"model": name})
+    files.claim(directory, REQUEST)
     files.finish(directory, runs.save_model(directory, model))
     return directory
 
@@ -283,6 +286,35 @@ def test_a_missing_run_where_there_are_none(tmp_path):
     assert runs.list_runs(tmp_path) == []
     with pytest.raises(FileNotFoundError, match="Known: none."):
         runs.load_run(tmp_path, "a")
+
+
+@pytest.mark.parametrize(
+    "content, lacks",
+    [
+        ("{}", "request, weights_sha256"),
+        ("[]", "every field"),
+        ("null", "every field"),
+        ('"text"', "every field"),
+        ('{"request": [], "weights_sha256": ""}', "request"),
+        (
+            '{"request": {"model": "a"}, "weights_sha256": ""}',
+            "defense, dataset, dataset_fingerprint",
+        ),
+    ],
+)
+def test_a_damaged_configuration_is_one_line(tmp_path, content, lacks):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="config.json is damaged") as error:
+        runs.load_run(tmp_path, "a")
+    assert f"it lacks {lacks}. Make it again with `train_run`" in one_line(error)
+
+
+def test_what_no_command_made_is_no_run(tmp_path):
+    for name in ("a", "a (copy)", ".tmp-0123-a", "a copy"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").write_text("{}")
+    assert runs.list_runs(tmp_path) == ["a"]
 
 
 def test_an_unfinished_run_says_how_to_continue(tmp_path):

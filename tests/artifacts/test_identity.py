@@ -115,7 +115,8 @@ def test_a_saved_model_is_its_files_wherever_they_lie(tmp_path):
 
 def a_run(output_dir, classifier, former=False):
     directory = runs.run_directory(output_dir, "a")
-    files.claim(directory, {"model": "m"})
+    about = "model", "defense", "dataset", "dataset_fingerprint"
+    files.claim(directory, dict.fromkeys(about, "m"))
     saved = runs.save_model(directory, classifier)
     if former:
         saved = {"weights_sha256": files.sha256(directory / "model.keras")}

@@ -79,7 +79,8 @@ def variables_of(trainer):
 def make_set(output_dir, name, seed):
     split = make_split(10, seed)
     directory = adversarial_sets.set_directory(output_dir, name)
-    files.claim(directory, {"name": name})
+    about = "attack", "split", "source", "source_sha256", "dataset_fingerprint"
+    files.claim(directory, dict.fromkeys(about, name))
     examples = dict.fromkeys(adversarial_sets.FEATURES, split.labels)
     examples["image"] = split.images / np.float32(255)
     adversarial_shards.write_shard(directory, name, "train", 0, 1, examples)

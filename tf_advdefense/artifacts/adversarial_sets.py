@@ -28,6 +28,11 @@ from tf_advdefense.images import NORMS
 
 CLASSES = ("label", "clean_prediction", "prediction")
 FEATURES = ("image", "clean_index", *CLASSES, *NORMS)
+# Fields of `config.json`, and of the request in it, without which nothing can be done.
+_NEEDED = {
+    "": ("request", "files", "num_examples"),
+    "request": ("source", "source_sha256", "dataset_fingerprint", "attack", "split"),
+}
 _WINDOW = 4096  # Examples shuffled at a time, 50 MB of 32x32 float32 images.
 _OPEN = 64  # Shards read at a time.
 
@@ -82,7 +87,9 @@ def load_set(output_dir: files.Path, name: str, verify: bool = True) -> Adversar
         ValueError: a file is missing or is not the one that was written.
     """
     directory = set_directory(output_dir, name)
-    config = files.load_config(directory, kind="adversarial set", function="make_set")
+    config = files.load_config(
+        directory, kind="adversarial set", function="make_set", needed=_NEEDED
+    )
     config["request"] = without_kind(config["request"])
     if verify:
         _verify(directory, config["files"])

@@ -28,6 +28,11 @@ from tf_advdefense.models.outputs import one_output
 
 _PACKAGES = ("tensorflow", "keras", "cleverhans", "tensorflow_datasets", "numpy")
 KERAS_FILES = (".keras", ".h5", ".hdf5")
+# Fields of `config.json`, and of the request in it, without which nothing can be done.
+_NEEDED = {
+    "": ("request", "weights_sha256"),
+    "request": ("model", "defense", "dataset", "dataset_fingerprint"),
+}
 _FILES = ".keras, .h5 or .tflite file"
 _OTHERWISE = "Export it as a SavedModel, model.export(DIR), and give that directory."
 
@@ -99,7 +104,9 @@ def load_run(output_dir: files.Path, name: str) -> Run:
     if name.startswith(zoo.PREFIX):
         return _of_zoo(name.removeprefix(zoo.PREFIX))
     directory = run_directory(output_dir, name)
-    config = files.load_config(directory, kind="run", function="train_run")
+    config = files.load_config(
+        directory, kind="run", function="train_run", needed=_NEEDED
+    )
     return Run(name, directory, config)
 
 

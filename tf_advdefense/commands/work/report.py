@@ -1,5 +1,6 @@
 """Compares what flags name: runs and models from elsewhere, attacks, sets."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import fnmatch
@@ -154,9 +155,24 @@ def _elsewhere(flags: FlagValues, path: str, data: Dataset) -> Target:
 def _named_runs(flags: FlagValues) -> list[Run]:
     """Those of --runs, or all there are."""
     names = runs.list_runs(flags.output_dir)
-    if flags.runs is not None:
-        names = [name for each in flags.runs for name in _matching(each, names)]
-    return [runs.load_run(flags.output_dir, name) for name in dict.fromkeys(names)]
+    load = functools.partial(runs.load_run, flags.output_dir)
+    if flags.runs is None:
+        return _readable(names, load)
+    names = [name for each in flags.runs for name in _matching(each, names)]
+    return [load(name) for name in dict.fromkeys(names)]
+
+
+def _readable(names: Sequence[str], load: Callable[[str], Any]) -> list[Any]:
+    """What can be loaded; of the rest, which nobody asked for, a line is said."""
+    found, damaged = [], []
+    for name in names:
+        try:
+            found.append(load(name))
+        except (ValueError, OSError) as error:
+            damaged.append(str(error).split(". ")[0].rstrip("."))
+    if damaged:
+        print(f"Left out, as it cannot be read: {'; '.join(damaged)}.", flush=True)
+    return found
 
 
 def _groups(flags: FlagValues) -> dict[str, list[str]]:
@@ -176,18 +192,16 @@ def _matching(pattern: str, names: Sequence[str]) -> list[str]:
 
 def _sets(flags: FlagValues, data: Dataset) -> list[AdversarialSet]:
     """The adversarial sets of test images, in the order of their names."""
-    names = flags.adv_data
-    if names is None:
-        names = adversarial_sets.list_sets(flags.output_dir)
-    found = [
-        adversarial_sets.load_set(flags.output_dir, name, verify=False)
-        for name in names
-    ]
-    usable = [s for s in found if is_of_test_images(s, data)]
-    if flags.adv_data is not None and len(usable) < len(found):
-        unusable = next(s.name for s in found if s not in usable)
-        raise ValueError(
-            f"--adv_data takes sets of {data.name}'s test images. Received: "
-            f"{unusable}. Craft one with `make_set(split='test')`."
-        )
-    return [adversarial_sets.load_set(flags.output_dir, s.name) for s in usable]
+    load = functools.partial(adversarial_sets.load_set, flags.output_dir)
+    glance = functools.partial(load, verify=False)
+    if flags.adv_data is None:
+        found = _readable(adversarial_sets.list_sets(flags.output_dir), glance)
+        usable = [s.name for s in found if is_of_test_images(s, data)]
+        return _readable(usable, load)
+    for each in map(glance, flags.adv_data):
+        if not is_of_test_images(each, data):
+            raise ValueError(
+                f"--adv_data takes sets of {data.name}'s test images. Received: "
+                f"{each.name}. Craft one with `make_set(split='test')`."
+            )
+    return [load(name) for name in flags.adv_data]
