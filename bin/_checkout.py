@@ -10,8 +10,9 @@ VENV = ROOT / ".venv"
 
 def run(name: str) -> None:
     """Ends the process with the exit code of the command."""
-    if (VENV / "bin" / "python").exists() and pathlib.Path(sys.prefix) != VENV:
-        os.execv(VENV / "bin" / "python", [str(VENV / "bin" / "python"), *sys.argv])
+    python = VENV / "bin" / "python"
+    if os.access(python, os.X_OK) and pathlib.Path(sys.prefix) != VENV:
+        os.execv(python, [str(python), *sys.argv])
     sys.path.insert(0, str(ROOT))
     try:
         from tf_advdefense.commands import main
@@ -20,4 +21,6 @@ def run(name: str) -> None:
             f"The package {error.name} is missing. Run bin/test once, which sets up "
             ".venv, or pip install -r requirements.txt."
         )
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(main.run([name, *sys.argv[1:]], prefix="bin/"))

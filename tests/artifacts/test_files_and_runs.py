@@ -23,7 +23,9 @@ PUBLISHED = [
     for path in pathlib.Path(__file__).parents[2].glob("docs/results/**/results.json")
 ]
 REQUEST = {
-    **{"model": "alexnet", "epochs": 3, "params": {"eps": 0.3, "shape": (8, 8)}},
+    "model": "alexnet",
+    "epochs": 3,
+    "params": {"eps": 0.3, "shape": (8, 8)},
     **dict.fromkeys(("defense", "dataset", "dataset_fingerprint"), "-"),
 }
 

@@ -23,6 +23,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import finished
 from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.images import NORMS
 
@@ -56,7 +57,7 @@ def set_directory(output_dir: files.Path, name: str) -> pathlib.Path:
 
 def list_sets(output_dir: files.Path) -> list[str]:
     """Returns the sorted names of the finished sets."""
-    return files.finished_names(pathlib.Path(output_dir) / "adv")
+    return finished.names(pathlib.Path(output_dir) / "adv")
 
 
 def set_name(
@@ -87,7 +88,7 @@ def load_set(output_dir: files.Path, name: str, verify: bool = True) -> Adversar
         ValueError: a file is missing or is not the one that was written.
     """
     directory = set_directory(output_dir, name)
-    config = files.load_config(
+    config = finished.load_config(
         directory, kind="adversarial set", function="make_set", needed=_NEEDED
     )
     config["request"] = without_kind(config["request"])

@@ -13,8 +13,6 @@ them, and `finish` removes those that killed processes left.
 
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
 import contextlib
 import hashlib
 import json
@@ -29,7 +27,7 @@ Path = str | os.PathLike[str]
 REQUEST = "request.json"
 CONFIG = "config.json"
 TEMPORARY = ".tmp-"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 # === Files ===
@@ -116,7 +114,7 @@ def remove(directory: Path) -> None:
 
 def named(parent: Path, name: str) -> pathlib.Path:
     """Returns `parent/name`, where `name` is safe as the name of a directory."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(
             "A name begins with a letter or digit and holds only letters, digits, "
             f"'.', '_' and '-'. Received: {name!r}. Choose another `name`."
@@ -187,68 +185,7 @@ def finish(directory: Path, config: dict[str, Any]) -> None:
     write_json(directory / CONFIG, {**config, "request": request})
 
 
-def finished_names(parent: Path) -> list[str]:
-    """Returns the sorted names of the finished directories in `parent`.
-
-    What no command can have made, such as "resnet50 (copy)", is not among them.
-    """
-    found = (path.parent.name for path in pathlib.Path(parent).glob(f"*/{CONFIG}"))
-    return sorted(filter(_NAME.fullmatch, found))
-
-
-def load_config(
-    directory: Path, *, kind: str, function: str, needed: Mapping[str, Sequence[str]]
-) -> dict[str, Any]:
-    """Returns `config.json` of a finished directory.
-
-    Args:
-        directory: path.
-        kind: what it holds, for the messages: "run".
-        function: that makes one, for the messages: "train_run".
-        needed: the fields that it must have, by "", and those that its dicts must.
-
-    Raises:
-        ValueError: it is damaged.
-        FileNotFoundError: it is missing (the message lists the finished ones) or
-            unfinished (the message says how to continue).
-    """
-    directory = pathlib.Path(directory)
-    if (directory / CONFIG).exists():
-        config = read_json(directory / CONFIG)
-        _check_fields(directory, config, needed, function)
-        return config
-    where = f"{kind} {directory.name!r} in {directory.parent}"
-    if (directory / REQUEST).exists():
-        raise FileNotFoundError(
-            f"The {where} is unfinished. Continue it: repeat its `{function}` with "
-            "`resume`."
-        )
-    known = ", ".join(finished_names(directory.parent)) or "none"
-    raise FileNotFoundError(
-        f"No finished {where}. Known: {known}. Make it with `{function}`."
-    )
-
-
 # === Parts ===
-
-
-def _check_fields(
-    directory: pathlib.Path,
-    config: Any,
-    needed: Mapping[str, Sequence[str]],
-    function: str,
-) -> None:
-    for part, names in needed.items():
-        held = config if not part or not isinstance(config, dict) else config.get(part)
-        if isinstance(held, dict):
-            absent = [name for name in names if name not in held]
-        else:
-            absent = [part or "every field"]
-        if absent:
-            raise ValueError(
-                f"{directory / CONFIG} is damaged: it lacks {', '.join(absent)}. "
-                f"Make it again with `{function}` and `overwrite`."
-            )
 
 
 def _temporary(path: pathlib.Path) -> pathlib.Path:

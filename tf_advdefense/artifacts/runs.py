@@ -22,6 +22,7 @@ import keras
 from tf_advdefense import __version__
 from tf_advdefense import zoo
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import finished
 from tf_advdefense.artifacts import identity
 from tf_advdefense.models import tflite
 from tf_advdefense.models.outputs import one_output
@@ -91,7 +92,7 @@ def run_directory(output_dir: files.Path, name: str) -> pathlib.Path:
 
 def list_runs(output_dir: files.Path) -> list[str]:
     """Returns the sorted names of the finished runs."""
-    return files.finished_names(pathlib.Path(output_dir) / "runs")
+    return finished.names(pathlib.Path(output_dir) / "runs")
 
 
 def load_run(output_dir: files.Path, name: str) -> Run:
@@ -104,7 +105,7 @@ def load_run(output_dir: files.Path, name: str) -> Run:
     if name.startswith(zoo.PREFIX):
         return _of_zoo(name.removeprefix(zoo.PREFIX))
     directory = run_directory(output_dir, name)
-    config = files.load_config(
+    config = finished.load_config(
         directory, kind="run", function="train_run", needed=_NEEDED
     )
     return Run(name, directory, config)

@@ -1,5 +1,6 @@
-"""Errors of the library in the words of the command line.
+"""Errors in the words of the command line.
 
+    told(error)           # one line, or None for what must be a bug of ours
     in_flags("`eps` must be in [0, 1]. Received: eps=8", {"eps"}, "bin/")
     # "--eps must be in [0, 1]. Received: --eps=8"
 
@@ -8,12 +9,67 @@ The library speaks of parameters and of its functions; who runs a command typed 
 """
 
 from collections.abc import Container
+import errno
+import pathlib
 import re
+import tempfile
+import traceback
+
+from absl import flags
 
 # Functions of the library, and the commands that do the same.
 _COMMANDS = {"train_run": "train", "make_set": "make_adv", "compare": "report"}
 # Flags that a remedy names although they may be another command's.
 _REMEDIES = ("overwrite", "resume")
+
+
+# What to do where the machine refuses.
+_REMEDIES_OF = {
+    errno.ENOSPC: "Free some space, and repeat the command: it goes on with `resume`.",
+    errno.EDQUOT: "Free some space, and repeat the command: it goes on with `resume`.",
+    errno.EACCES: "Choose another directory, or change its permissions.",
+    errno.EROFS: "Choose another directory, or change its permissions.",
+    errno.EPERM: "Choose another directory, or change its permissions.",
+    errno.ENAMETOOLONG: "Choose a shorter `name`.",
+    errno.ENOTDIR: "Choose another directory, or move the file away.",
+}
+# Those of TensorFlow's own errors that tell of files or of memory, by their codes.
+_OF_TENSORFLOW = {
+    5: "A file is missing",
+    7: "Permission denied",
+    8: "The disk or the memory is full",
+    15: "A file is damaged",
+}
+
+
+def told(error: Exception) -> str | None:
+    """What is said of an error that a user can mend; None: it is no such error."""
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        about = f": {error.filename}" if error.filename else ""
+        remedy = _REMEDIES_OF.get(error.errno, "Look at that path.")
+        return f"{error.strerror}{about}. {remedy}"
+    if isinstance(error, (ValueError, OSError, flags.Error)):
+        return str(error)
+    code = getattr(error, "error_code", None)
+    if type(error).__module__.startswith("tensorflow") and code in _OF_TENSORFLOW:
+        said = (str(getattr(error, "message", "")).strip().splitlines() or [""])[0]
+        return f"{_OF_TENSORFLOW[code]}: {said}"
+    return None
+
+
+def reported(error: Exception) -> str:
+    """A line on a bug of ours, whose traceback it leaves in a file."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="advdefense-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        where = f"The traceback is in {pathlib.Path(file.name)}"
+    except OSError:
+        where = "--verbosity=1 shows the traceback"
+    kind, said = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
+    return f"This is a bug of ours: {kind}: {said[:200]}. {where}."
 
 
 def in_flags(text: str, flags: Container[str], prefix: str) -> str:

@@ -3,23 +3,30 @@
 code = run(train, CommandLine("bin/", "train", ["--model=resnet50"]))
 """
 
+import contextlib
 import logging
-import os
+import re
 import shlex
 import sys
 from types import ModuleType
 from typing import NamedTuple
 
-from absl import flags
 from absl import logging as absl_logging
 from absl.flags import FlagValues
 
+from tf_advdefense.commands import machine
 from tf_advdefense.commands.errors import in_flags
+from tf_advdefense.commands.errors import reported
+from tf_advdefense.commands.errors import told
 from tf_advdefense.commands.flags import Group
 from tf_advdefense.commands.manual import manual
 
 _HELP = {"-h", "-help", "--help"}
-_WRONG, _INTERRUPTED = 2, 130
+_BUG, _WRONG = 1, 2
+
+
+# Flags that the command that goes on must not have, or not twice, however spelt.
+_REPEATED = re.compile(r"--?(no)?(overwrite|resume)(=.*)?")
 
 
 class CommandLine(NamedTuple):
@@ -35,7 +42,7 @@ class CommandLine(NamedTuple):
 
     def continued(self, resumable: bool) -> str:
         """The command that goes on where this one was interrupted."""
-        kept = [f for f in self.given if f not in ("--overwrite", "--resume")]
+        kept = [flag for flag in self.given if not _REPEATED.fullmatch(flag)]
         return str(self._replace(given=kept + ["--resume"] * resumable))
 
 
@@ -48,34 +55,46 @@ def run(command: ModuleType, line: CommandLine) -> int:
       line: what was typed.
 
     Returns:
-      The exit code: 0, 1 of a gate that fails, 2 for wrong input, which one line on
-      standard error explains, or 130 for Ctrl-C, after which a line says how to
-      continue.
+      The exit code: 0, 1 of a gate that fails or of a bug of ours, 2 for wrong input,
+      which one line on standard error explains, or for Ctrl-C 130, for SIGTERM 143 and
+      for SIGHUP 129, after which a line says how to continue.
 
     Raises:
-      Exception: of wrong input, with --verbosity=1; or one that is no user's fault.
+      Exception: of wrong input, or of a bug, with --verbosity=1.
     """
     values = FlagValues()
     command.define(values)
     _define_messages(values)
-    if _HELP & set(line.given):
-        print(manual(command.__doc__ or "", values).replace("bin/", line.prefix))
-        return 0
+    machine.open_streams()
+    signals = machine.Signals()
     try:
-        _parse(values, line)
-        code = command.main(values, str(line)) or 0
-        sys.stdout.flush()
+        with signals.as_interruptions():
+            return _answered(command, line, values)
     except KeyboardInterrupt:
         _say(f"Interrupted. Continue with: {line.continued('resume' in values)}")
-        return _INTERRUPTED
+        return signals.code
     except BrokenPipeError:  # What reads the output, such as `head`, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        machine.close_output()
         return 0
-    except (ValueError, OSError, flags.Error) as error:
+    except Exception as error:
         if values.is_parsed() and values.verbosity >= 1:
             raise
-        _say(f"{line.name}: {in_flags(str(error), values, line.prefix)}")
+        said = told(error)
+        if said is None:
+            _say(f"{line.name}: {reported(error)}")
+            return _BUG
+        _say(f"{line.name}: {in_flags(said, values, line.prefix)}")
         return _WRONG
+
+
+def _answered(command: ModuleType, line: CommandLine, values: FlagValues) -> int:
+    if _HELP & set(line.given):
+        print(manual(command.__doc__ or "", values).replace("bin/", line.prefix))
+        code = 0
+    else:
+        _parse(values, line)
+        code = command.main(values, str(line)) or 0
+    sys.stdout.flush()
     return code
 
 
@@ -97,4 +116,5 @@ def _parse(values: FlagValues, line: CommandLine) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # Nobody listens, and there is no other way.
+        print(line, file=sys.stderr, flush=True)

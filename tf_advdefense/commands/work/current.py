@@ -7,7 +7,7 @@ from typing import Any
 from absl.flags import FlagValues
 
 from tf_advdefense import reporting
-from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import finished
 from tf_advdefense.artifacts import manifest
 from tf_advdefense.evaluation.records import load_results
 
@@ -27,7 +27,7 @@ def request_of(flags: FlagValues) -> dict[str, Any]:
         "data": os.environ.get("TFDS_DATA_DIR"),
         "directory": os.getcwd(),
         "finished": {
-            kind: files.finished_names(pathlib.Path(flags.output_dir, kind))
+            kind: finished.names(pathlib.Path(flags.output_dir, kind))
             for kind in ("runs", "adv")
         },
     }

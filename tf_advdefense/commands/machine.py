@@ -1,0 +1,73 @@
+"""What a command needs of the process it runs in: streams to write to, and signals.
+
+open_streams()
+with Signals().as_interruptions():
+    ...                              # SIGTERM and SIGHUP are as Ctrl-C
+"""
+
+from collections.abc import Iterator
+import contextlib
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def open_streams() -> None:
+    """Streams that take whatever is written to them.
+
+    Of those that were closed (`>&-`) the numbers would be given to the next files that
+    are opened, which the runtime's messages would then be written into. Letters that a
+    terminal's encoding lacks are replaced.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # The lowest free number: this one.
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def close_output() -> None:
+    """Nothing more goes to standard output, not even at the interpreter's end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Signals:
+    """Signals that end a process, as what Ctrl-C raises.
+
+    Attributes:
+      code: the exit code after an interruption.
+    """
+
+    def __init__(self) -> None:
+        self.code = 128 + signal.SIGINT
+
+    @contextlib.contextmanager
+    def as_interruptions(self) -> Iterator[None]:
+        """Context in which they raise KeyboardInterrupt, unless they are ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {number: signal.getsignal(number) for number in _ENDING}
+        for number, handler in former.items():
+            if handler != signal.SIG_IGN:  # Of `nohup`.
+                signal.signal(number, self._interrupt)
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.code = 128 + number
+        raise KeyboardInterrupt
