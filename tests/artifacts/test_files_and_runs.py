@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import finished
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.former_formats import without_kind
@@ -236,7 +237,7 @@ def test_what_killed_processes_left_is_ignored_and_removed(tmp_path):
     assert names(tmp_path) == [".tmp-0123abcd-b", "a"]
     assert names(tmp_path / "a") == ["checkpoints", "config.json", "request.json"]
     assert not names(tmp_path / "a" / "checkpoints")
-    assert files.finished_names(tmp_path) == ["a"]
+    assert finished.names(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "-x", "a b", "ä"])

@@ -66,10 +66,10 @@ def _check_fields(
     needed: Mapping[str, Sequence[str]],
     function: str,
 ) -> None:
-    for part, names in needed.items():
+    for part, fields in needed.items():
         held = config if not part or not isinstance(config, dict) else config.get(part)
         if isinstance(held, dict):
-            absent = [name for name in names if name not in held]
+            absent = [field for field in fields if field not in held]
         else:
             absent = [part or "every field"]
         if absent:
