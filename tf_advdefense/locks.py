@@ -56,7 +56,7 @@ def held(
     Raises:
         FileExistsError: in one line that names who holds it.
     """
-    path = pathlib.Path(directory)
+    path = pathlib.Path(directory).absolute()
     path = path.with_name(f".lock-{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _taken(path, shared, wait, parameter)

@@ -224,6 +224,18 @@ def test_of_two_commands_that_claim_at_once_one_wins(tmp_path, monkeypatch):
     assert names(tmp_path) == ["a"]
 
 
+def test_a_directory_that_cannot_be_written_to(tmp_path, monkeypatch):
+    files.check_writable(tmp_path / "new" / "deeper")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for path in ("file", "file/deeper"):
+        with pytest.raises(NotADirectoryError, match=f"{tmp_path}/file"):
+            files.check_writable(tmp_path / path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # Root may all.
+    with pytest.raises(PermissionError, match=str(tmp_path)):
+        files.check_writable(tmp_path / "new")
+
+
 def test_what_killed_processes_left_is_ignored_and_removed(tmp_path):
     files.claim(tmp_path / "a", REQUEST)
     (tmp_path / ".tmp-0123abcd-a").mkdir()  # A claim or a removal, killed.

@@ -14,6 +14,7 @@ them, and `finish` removes those that killed processes left.
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -175,14 +176,31 @@ def finish(directory: Path, config: dict[str, Any]) -> None:
     Everything else in it is flushed to the disk before.
     """
     directory = pathlib.Path(directory)
+    remove_leftovers(directory)
+    _sync_tree(directory)
+    request = read_json(directory / REQUEST)
+    write_json(directory / CONFIG, {**config, "request": request})
+
+
+def check_writable(directory: Path) -> None:
+    """Raises OSError for a directory that could not be made or written to."""
+    path = pathlib.Path(directory).absolute()
+    while not path.exists():
+        path = path.parent
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(path))
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Removes what killed processes left of a directory; nobody else may work on it."""
+    directory = pathlib.Path(directory)
     for leftover in [
         *directory.rglob(TEMPORARY + "*"),
         *directory.parent.glob(f"{TEMPORARY}*-{directory.name}"),
     ]:
         _delete(leftover)
-    _sync_tree(directory)
-    request = read_json(directory / REQUEST)
-    write_json(directory / CONFIG, {**config, "request": request})
 
 
 # === Parts ===

@@ -11,6 +11,7 @@ from typing import Any
 from absl.flags import FlagValues
 
 from tf_advdefense import distribution
+from tf_advdefense import locks
 from tf_advdefense import reporting
 from tf_advdefense import zoo
 from tf_advdefense.artifacts import adversarial_sets
@@ -19,6 +20,8 @@ from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
 from tf_advdefense.artifacts.files import CONFIG
+from tf_advdefense.artifacts.files import check_writable
+from tf_advdefense.artifacts.files import remove_leftovers
 from tf_advdefense.artifacts.runs import Run
 from tf_advdefense.commands.work import current
 from tf_advdefense.commands.work.data import dataset_of
@@ -42,7 +45,14 @@ _DEFAULT = ["fgsm", "cw", "sparse_l1"]
 
 
 def report(flags: FlagValues, command: str) -> None:
-    """Measures, and writes the report to --report_dir."""
+    """Measures, and writes the report to --report_dir, which no other process does."""
+    directory = current.directory_of(flags)
+    check_writable(directory)  # Before anything is measured.
+    with locks.held(directory, parameter="report_dir"):
+        _report(flags, command, directory)
+
+
+def _report(flags: FlagValues, command: str, directory: pathlib.Path) -> None:
     distribution.set_up()
     request = current.request_of(flags)
     trained = _named_runs(flags)
@@ -68,7 +78,7 @@ def report(flags: FlagValues, command: str) -> None:
         progress=progress,
         say=functools.partial(print, flush=True),
     )
-    directory = current.directory_of(flags)
+    remove_leftovers(directory)
     files = found.write(directory, latex=flags.latex)
     for run in models.values():
         if isinstance(run, Run) and not run.packaged:
