@@ -29,6 +29,16 @@ def padded(rows: np.ndarray, batch_size: int) -> np.ndarray:
     return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
 
 
+def fitting(batch_size: int, number: int) -> int:
+    """The batch size, halved down to 8 as long as so many images fit into it.
+
+    A few images then cost no more than twice as many, and batch sizes stay few.
+    """
+    while batch_size % 2 == 0 and batch_size >= 16 and number <= batch_size // 2:
+        batch_size //= 2
+    return batch_size
+
+
 def norms(adv: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
     """`l0` (changed values), `l1`, `l2` and `linf` of perturbations, float32 `[n]`."""
     eta = np.abs(adv.astype(np.float64) - clean).reshape(len(adv), -1)

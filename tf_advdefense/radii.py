@@ -5,7 +5,7 @@ radius_text(8 / 255)     # "8/255"
 NORMS["Linf"]            # "inf", as records have it
 """
 
-import fractions
+import math
 
 NORMS = {"Linf": "inf", "L2": "2", "L1": "1", "L0": "0"}
 
@@ -16,12 +16,18 @@ def number(text: str) -> float:
     Raises:
       ValueError: it is neither a number nor a fraction.
     """
+    numerator, slash, denominator = text.partition("/")
     try:
-        return float(fractions.Fraction(text))
+        # Not exact fractions: of 1e999999999 they would take all memory.
+        value = float(numerator) / float(denominator if slash else 1)
     except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
         raise ValueError(
-            f"a number or a fraction such as 8/255 is needed. Received: {text}"
-        ) from None
+            "a number or a fraction such as 8/255 is needed. Received: "
+            f"{text or 'nothing'}"
+        )
+    return value
 
 
 def radius_text(radius: float) -> str:

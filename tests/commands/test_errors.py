@@ -39,6 +39,21 @@ TRAIN = [
     ("no epochs", [MODEL, "--epochs=0"], ["epochs", "0"]),
     ("batch too large", [MODEL, "--batch_size=9999"], ["batch_size=9999", "images"]),
     ("bad name", [MODEL, "--name=../up"], ["../up", "--name"]),
+    ("no name", [MODEL, "--name="], ["--name", "''"]),
+    ("absurd name", [MODEL, f"--name={'x' * 300}"], ["too long", "shorter --name"]),
+    ("absurd epochs", [MODEL, f"--epochs={10**22}"], ["--epochs", "1000000"]),
+    ("absurd side", [MODEL, "--image_size=100000"], ["--image_size", "16384"]),
+    ("absurd crop", [MODEL, "--crop=10000000"], ["--crop", "side, 32"]),
+    ("absurd rate", [MODEL, "--learning_rate=1e400"], ["1e400"]),
+    ("absurd width", [MODEL, f"--model_args=width={10**13}"], ["width", "4096"]),
+    ("a shape", [MODEL, "--model_args=image_shape=3"], ["image_shape", "--model_args"]),
+    ("given twice", [MODEL, "--defense_args=a=1,a=2"], ["a twice"]),
+    (
+        "eps twice",
+        [MODEL, "--defense=pgd_at", "--eps=0.1", "--defense_args=eps=0.2"],
+        ["--eps beside --defense_args=eps"],
+    ),
+    ("no number", [MODEL, "--defense=pgd_at", "--defense_args=eps={{}}"], ["eps={}"]),
     ("unknown transformation", [MODEL, "--transforms=jpg"], ["jpg", "'jpeg'", "tv"]),
     ("unknown parameter", [MODEL, "--transforms=jpeg:qualty=3"], ["qualty", "quality"]),
     ("no sets", [MODEL, "--defense=ensemble"], ["--adv_data", "bin/make_adv"]),
@@ -167,6 +182,25 @@ TRAIN = [
     ),
 ]
 MAKE_ADV = [
+    ("no run", ["--attack=fgsm", "--run="], ["--run", "a name is needed"]),
+    ("no radius", ["--attack=fgsm", "--eps="], ["--eps", "Received: nothing"]),
+    ("absurd radius", ["--attack=fgsm", "--eps=1e999999999"], ["1e999999999"]),
+    ("a dict", ["--attack=fgsm", "--attack_args=eps={{}}"], ["--eps={}"]),
+    ("complex", ["--attack=fgsm", "--attack_args=eps=1j"], ["--eps=1j"]),
+    ("a list", ["--attack=fgsm", "--attack_args=eps=[]"], ["--eps=[]"]),
+    ("absurd steps", ["--attack=pgd", f"--attack_args=nb_iter={10**22}"], ["nb_iter"]),
+    ("given twice", ["--attack=fgsm", "--attack_args=eps=1,eps=2"], ["eps twice"]),
+    (
+        "eps twice",
+        ["--attack=fgsm", "--attack_args=eps=0.1", "--eps=0.2"],
+        ["--eps beside --attack_args=eps"],
+    ),
+    (
+        "labels of a targeted attack",
+        ["--attack=fgsm", "--targeted", "--labels=true"],
+        ["--labels=true beside --targeted"],
+    ),
+    ("a target alone", ["--attack=fgsm", "--target=3"], ["--target=3", "--targeted"]),
     ("no attack", [], ["--attack"]),
     ("unknown attack", ["--attack=fgms"], ["fgms", "Did you mean 'fgsm'", "cw"]),
     (
@@ -262,6 +296,8 @@ MAKE_ADV = [
     ("no gradient", [ATTACK, "--model_path={models}/rounding"], ["gradient", "none"]),
 ]
 REPORT = [
+    ("no radius", ["--eps="], ["--eps", "Received: nothing"]),
+    ("a file", ["--report_dir=/etc/passwd"], ["/etc/passwd", "another directory"]),
     ("missing run", ["--runs=absent"], ["absent", "small_cnn", "bin/train"]),
     ("no runs", ["--runs="], ["--model_path", "bin/train"]),
     (

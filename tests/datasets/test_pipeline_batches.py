@@ -149,14 +149,16 @@ def test_sources_are_drawn_by_weight():
 
 
 def test_sources_are_given_the_epoch():
-    asked = []
-
     def sources(epoch):
-        asked.append(epoch)
-        return two_sources(epoch)
+        def of_epoch(example):
+            return {**example, "label": epoch}
 
-    batches(adversarial=sources, initial_epoch=2, epochs=4)
-    assert asked == [2, 3]
+        return [(share, each.map(of_epoch)) for share, each in two_sources(epoch)]
+
+    found = batches(adversarial=sources, initial_epoch=2, epochs=4)
+    steps = len(found) // 2
+    asked = [set(batch["adv_label"].tolist()) for batch in found]
+    assert asked == [{2}] * steps + [{3}] * steps
 
 
 def test_augment_adv_off_leaves_adversarial_images_untouched():

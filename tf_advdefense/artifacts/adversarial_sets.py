@@ -108,7 +108,7 @@ def read_arrays(adv: AdversarialSet) -> dict[str, np.ndarray]:
 
 
 def stream(
-    adv: AdversarialSet, *, seed: int, epoch: int, among: np.ndarray | None = None
+    adv: AdversarialSet, *, seed: int, epoch: Any, among: np.ndarray | None = None
 ) -> tf.data.Dataset:
     """Yields a set's examples for training, reshuffled and repeated without end.
 
@@ -118,6 +118,9 @@ def stream(
     pass over the set) and of nothing else.
 
     Args:
+        adv: an `AdversarialSet`.
+        seed: integer.
+        epoch: integer, or a tensor of one.
         among: int `[n]`, the clean indices of the only images whose examples are used
             (see `check_covers`); None for all.
 
@@ -128,7 +131,8 @@ def stream(
     builder = tfds.builder_from_directory(adv.directory)
     (split,) = builder.info.splits.values()
     paths = tf.constant([str(path) for path in split.filepaths])
-    keys = tf.random.experimental.stateless_fold_in([seed, 0], epoch)
+    # Numbers of 32 and 64 bits are folded in differently: this is what runs were.
+    keys = tf.random.experimental.stateless_fold_in([seed, 0], tf.cast(epoch, tf.int32))
 
     def one_pass(index: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.experimental.stateless_fold_in(keys, index)

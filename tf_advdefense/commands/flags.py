@@ -12,11 +12,13 @@ with the rule and what was received. `--help` prints the groups as they were mad
 import ast
 from collections.abc import Callable
 from collections.abc import Iterable
+import pathlib
 from typing import Any
 
 from absl import flags
 from absl.flags import FlagValues
 
+from tf_advdefense.artifacts.files import named
 from tf_advdefense.commands import names
 from tf_advdefense.radii import NORMS
 from tf_advdefense.radii import number
@@ -109,10 +111,23 @@ def words(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def some_words(text: str) -> list[str]:
+    """The same, at least one."""
+    parts = words(text)
+    if not parts:
+        raise ValueError("a name is needed, or several between commas. Received: none")
+    return parts
+
+
+def name(text: str) -> str:
+    """Of a directory that is made."""
+    return named(pathlib.Path(), text).name
+
+
 def radii(text: str) -> list[str]:
     """Numbers and fractions between commas, as they were typed: they name results."""
     typed = words(text)
-    for each in typed:
+    for each in typed or [text]:
         number(each)
     return typed
 
@@ -151,6 +166,8 @@ def arguments(text: str) -> dict[str, Any]:
         key, separator, value = pair.partition("=")
         if not separator:
             raise ValueError(f"name=value pairs are needed. Received: {pair}")
+        if key.strip() in result:
+            raise ValueError(f"each name once is needed. Received: {key.strip()} twice")
         result[key.strip()] = _literal(value.strip())
     return result
 
@@ -179,7 +196,9 @@ def define_data(values: FlagValues, batch_size: int | None = 128) -> Group:
     data = Group(values, "Data")
     data.text("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
     define_data_dir(data)
-    data.whole("image_size", None, "Resize images to this side.", at_least=8)
+    data.whole(
+        "image_size", None, "Resize images to this side.", at_least=8, at_most=16_384
+    )
     data.choice(
         "color",
         None,

@@ -26,7 +26,12 @@ def define(values: FlagValues) -> None:
     _define_images(values)
     kinds.define_data(values)
     output = kinds.define_output(values)
-    output.text("name", None, "Of the set; default SOURCE-ATTACK[-epsEPS]-SPLIT.")
+    output.value(
+        "name",
+        None,
+        "Of the set; default SOURCE-ATTACK[-epsEPS]-SPLIT.",
+        parse=kinds.name,
+    )
     output.choice(
         "store",
         "float32",
@@ -46,6 +51,21 @@ def main(flags: FlagValues, command: str) -> None:
     """Makes a set for each radius; `command` is recorded in them."""
     if flags.name and len(flags.eps) > 1:
         raise ValueError("--name takes one set. Received: several --eps.")
+    if flags.targeted and flags.labels is not None:
+        raise ValueError(
+            "--labels are those that an untargeted attack leaves. Received: "
+            f"--labels={flags.labels} beside --targeted. Leave one of them out."
+        )
+    if not flags.targeted and not flags["target"].using_default_value:
+        raise ValueError(
+            "--target is that of a targeted attack. Received: "
+            f"--target={flags.target} alone. Add --targeted, or leave it out."
+        )
+    if flags.eps and "eps" in flags.attack_args:
+        raise ValueError(
+            "A radius is given once. Received: --eps beside --attack_args=eps. Leave "
+            "one of them out."
+        )
     with quietly():
         from tf_advdefense.commands.work.make_adv import make_sets
     make_sets(flags, command)
@@ -89,7 +109,7 @@ def _define_model(values: FlagValues) -> None:
         ["resnet50"],
         "Name of the source run; of several, A,B, the mean of their losses is "
         "attacked.",
-        parse=kinds.words,
+        parse=kinds.some_words,
     )
     group.text(
         "model_path",

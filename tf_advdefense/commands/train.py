@@ -31,7 +31,12 @@ def define(values: FlagValues) -> None:
     _define_data(values)
     _define_machine(values)
     output = kinds.define_output(values)
-    output.text("name", None, "Of the run; default MODEL[-DEFENSE][-TRANSFORMS].")
+    output.value(
+        "name",
+        None,
+        "Of the run; default MODEL[-DEFENSE][-TRANSFORMS].",
+        parse=kinds.name,
+    )
     kinds.define_resumable(output)
 
 
@@ -73,7 +78,7 @@ def _define_model(values: FlagValues) -> None:
 
 def _define_training(values: FlagValues) -> None:
     group = Group(values, "Training (defaults are the model's, or the defence's)")
-    group.whole("epochs", None, "Passes over train.", at_least=1)
+    group.whole("epochs", None, "Passes over train.", at_least=1, at_most=10**6)
     group.value("learning_rate", None, "Peak rate.", parse=kinds.number)
     group.choice("schedule", None, names.SCHEDULES, "Of the learning rate.")
     group.choice("optimizer", None, names.OPTIMIZERS, "What makes the steps.")

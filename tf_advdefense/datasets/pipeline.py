@@ -10,7 +10,6 @@ epochs make equally many updates.
 """
 
 from collections.abc import Callable
-import functools
 
 import numpy as np
 import tensorflow as tf
@@ -80,9 +79,9 @@ def training_batches(
       epochs, initial_epoch: as in `keras.Model.fit`.
       seed: integer; with epoch and position it determines every draw.
       augment: None, or the `augmentation.Augmentation` of the clean images.
-      adversarial: None, or a function from an epoch to a list of (weight, infinite
-        dataset of {"image": float32 in [0, 1], "label"}); each batch draws one of
-        them with probability proportional to its weight.
+      adversarial: None, or a function from an epoch, an int64 tensor, to a list of
+        (weight, infinite dataset of {"image": float32 in [0, 1], "label"}); each batch
+        draws one of them with probability proportional to its weight.
       adv_fraction: share of each batch that is adversarial.
       augment_adv: None, or that of the adversarial images.
 
@@ -104,19 +103,21 @@ def training_batches(
         )
         return tf.data.Dataset.zip(clean, adv).map(lambda a, b: {**a, **b})
 
-    batches = map(one_epoch, range(initial_epoch, epochs))
-    batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
-    return batches.prefetch(2)
+    # One graph for all epochs: a hundred would take seconds to build one by one.
+    batches = tf.data.Dataset.range(initial_epoch, epochs).flat_map(one_epoch)
+    number = tf.data.experimental.assert_cardinality(steps * (epochs - initial_epoch))
+    return batches.apply(number).prefetch(2)
 
 
 def _clean_epoch(source, steps, size, seed, epoch, augment):
     images, labels = source
     last = len(labels) - 1
+    seed = tf.constant(seed, tf.int64)
 
     def batch(step):
         position = step * size + tf.range(size, dtype=tf.int64)
         index = tf.random.experimental.index_shuffle(
-            position, tf.constant([seed, epoch]), tf.constant(last, tf.int64)
+            position, tf.stack([seed, epoch]), tf.constant(last, tf.int64)
         )
         image = tf.cast(tf.gather(images, index), tf.float32) / 255.0
         if augment is not None:
@@ -135,11 +136,16 @@ def _clean_epoch(source, steps, size, seed, epoch, augment):
 
 def _adversarial_epoch(sources, steps, size, seed, epoch, augment):
     weights = np.array([weight for weight, _ in sources], float)
-    generator = np.random.default_rng([seed, epoch, _ADVERSARIAL])
-    choice = generator.choice(len(sources), steps, p=weights / weights.sum())
+
+    def choose(epoch):
+        generator = np.random.default_rng([seed, epoch, _ADVERSARIAL])
+        share = weights / weights.sum()
+        return generator.choice(len(sources), steps, p=share).astype(np.int64)
+
+    choice = tf.ensure_shape(tf.numpy_function(choose, [epoch], tf.int64), [steps])
     batches = tf.data.Dataset.choose_from_datasets(
         [examples.batch(size, drop_remainder=True) for _, examples in sources],
-        tf.data.Dataset.from_tensor_slices(choice.astype(np.int64)),
+        tf.data.Dataset.from_tensor_slices(choice),
     )
 
     def augmented_batch(step, batch):

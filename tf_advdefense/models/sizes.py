@@ -19,17 +19,18 @@ def check_side(name: str, image_shape: Sequence[int], least: int) -> None:
 
 
 def check_width(width: int) -> None:
-    """Refuse, with a ValueError, a number of channels that is none."""
-    _check_count("width", width)
+    """Refuse, with a ValueError, a number of channels that is none, or absurd."""
+    _check_count("width", width, 4096)
 
 
 def check_depth(depth: int) -> None:
-    """Refuse, with a ValueError, a number of blocks that is none."""
-    _check_count("depth", depth)
+    """Refuse, with a ValueError, a number of blocks that is none, or absurd."""
+    _check_count("depth", depth, 100)
 
 
-def _check_count(name, count):
-    if not isinstance(count, int) or count < 1:
+def _check_count(name, count, most):
+    if not isinstance(count, int) or not 1 <= count <= most:
         raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={count}"
+            f"`{name}` must be a positive integer up to {most}. Received: "
+            f"{name}={count}"
         )

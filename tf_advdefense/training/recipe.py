@@ -124,6 +124,12 @@ class Recipe:
 
     def augmentation(self, data: Dataset) -> Augmentation:
         """That of the data set, or as it is given."""
+        side = min(data.image_shape[:2])
+        if self.crop is not None and not 0 <= self.crop < side:
+            raise ValueError(
+                f"`crop` must be less than the images' side, {side}. Received: "
+                f"crop={self.crop}."
+            )
         given = {"flip": self.flip, "pad": self.crop}
         return data.augmentation._replace(
             **{key: value for key, value in given.items() if value is not None}

@@ -164,6 +164,7 @@ class _Task:
                 )
             self.initial_sha256 = identity.model_sha256(self.given)
             return self.given
+        _check_arguments(self.given, self.recipe.model_args)
         return models.build_model(
             self.given,
             self.data.image_shape,
@@ -275,3 +276,13 @@ class _Task:
             "test_accuracy": accuracy(self.trainer.classifier, self.data.test),
             "test_examples": len(self.data.test),
         }
+
+
+def _check_arguments(model, model_args):
+    """Refuses those of `build_model` that are the data set's."""
+    for name in ("name", "image_shape", "num_classes"):
+        if name in model_args:
+            raise ValueError(
+                f"`{name}` is no argument of a model. Received: {name}="
+                f"{model_args[name]} for {model}. Leave it out of `model_args`."
+            )

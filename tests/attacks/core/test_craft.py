@@ -12,6 +12,7 @@ from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.craft import craft_batches
 from tf_advdefense.attacks.core.craft import estimate
 from tf_advdefense.attacks.core.craft import time_passes
+from tf_advdefense.images import fitting
 
 ATTACKS = {
     "fgsm": {"eps": 0.1},
@@ -242,3 +243,11 @@ def test_arrays_that_do_not_fit_are_refused(model, data, message, settings):
         craft(model, attack("fgsm"), data[0], labels, **settings)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "batch_size, number, size",
+    [(128, 128, 128), (128, 65, 128), (128, 64, 64), (4096, 16, 16), (99, 3, 99)],
+)
+def test_few_images_make_a_small_batch(batch_size, number, size):
+    assert fitting(batch_size, number) == size

@@ -35,6 +35,7 @@ from tf_advdefense.attacks.core.model_fn import inference
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.images import as_float
+from tf_advdefense.images import fitting
 from tf_advdefense.images import norms
 from tf_advdefense.images import padded
 
@@ -81,6 +82,7 @@ def craft_batches(
     """
     index = np.arange(len(images)) if index is None else np.asarray(index)
     _check_arrays(images, attack_labels, labels=labels, index=index, targets=targets)
+    batch_size = fitting(batch_size, len(images))
     task = Task(targets is not None, clip_min, clip_max)
     attacked, itself = inference(model), served(model)
     pad = functools.partial(padded, batch_size=batch_size)
@@ -151,6 +153,7 @@ def time_passes(
     Raises:
       ValueError: in one line, for a model without the gradient.
     """
+    batch_size = fitting(batch_size, len(images))
     x = tf.constant(padded(as_float(images[:batch_size]), batch_size))
     model_fn = inference(model)
     access = "gradients" if gradient else "decisions"

@@ -43,6 +43,7 @@ def check(attack: Any) -> None:
     attack.check(attack.hyper)
 
 
+_MOST = 2**31 - 1  # Of iterations and draws, as TensorFlow counts them.
 # Of hyperparameters that would switch an attack off beyond them: the least value, and
 # whether it is allowed itself.
 _LEAST = {
@@ -89,15 +90,28 @@ def check_kind(name: str, value: Any, default: Any) -> None:
     if isinstance(default, str | bool):
         fits = isinstance(value, type(default))
     elif isinstance(default, int):
-        fits = isinstance(value, numbers.Integral) and int(value) >= 1
+        fits = isinstance(value, numbers.Integral) and 1 <= int(value) <= _MOST
+    elif default is None or isinstance(default, float):
+        fits = _is_numeric(value) or (default is None and isinstance(value, bool))
     else:
         fits = not isinstance(value, str)
     if not fits:
-        least = " from 1 on" if type(default) is int else ""
+        least = f" from 1 to {_MOST:,}" if type(default) is int else ""
         raise ValueError(
             f"`{name}` must be a value like its default, {default!r}{least}. "
             f"Received: {name}={value!r}."
         )
+
+
+def _is_numeric(value):
+    """A real number, or several, such as one per image; None is checked elsewhere."""
+    if value is None or tf.is_tensor(value):
+        return True
+    try:
+        values = np.asarray(value)
+    except ValueError:  # Lists of several lengths.
+        return False
+    return values.dtype.kind in "iuf" and values.size > 0
 
 
 def _check_ball(attack) -> None:

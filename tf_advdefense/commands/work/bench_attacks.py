@@ -50,11 +50,16 @@ def time_attacks(flags: FlagValues, model: keras.Model) -> None:
         fooled = correct & (adv["prediction"] != split.labels)
         print(
             f"{name:>14} {seconds:9.2f} {gradients:10.1f} "
-            f"{100 * fooled.sum() / correct.sum():7.1f}% "
+            f"{_share(fooled, correct):>7} "
             f"{_mean_norm(adv, attack, fooled):>12} "
             f"{adv['forwards'].mean():9.1f} {adv['backwards'].mean():9.1f}",
             flush=True,
         )
+
+
+def _share(fooled: np.ndarray, correct: np.ndarray) -> str:
+    """A dash where no image was right that could be fooled."""
+    return f"{100 * fooled.sum() / correct.sum():.1f}%" if correct.any() else "-"
 
 
 def _multiple(

@@ -68,4 +68,9 @@ def _hyperparameters(flags: FlagValues) -> dict[str, Any]:
     """Those of the defence: --defense_args, and what has a flag of its own."""
     own = {name: flags[name].value for name in ("eps", "craft_bn")}
     given = {name: value for name, value in own.items() if value is not None}
+    for name in given.keys() & flags.defense_args.keys():
+        raise ValueError(
+            f"A hyperparameter is given once. Received: --{name} beside "
+            f"--defense_args={name}. Leave one of them out."
+        )
     return {**flags.defense_args, **given}
