@@ -139,7 +139,8 @@ def test_a_claim_passes_from_new_over_unfinished_to_finished(tmp_path):
     assert files.claim(directory, REQUEST) == "finished"
     assert files.claim(directory, REQUEST, resume=True) == "finished"
     config = files.read_json(directory / "config.json")
-    assert config == {"accuracy": 0.5, "request": json.loads(json.dumps(REQUEST))}
+    held = {"accuracy": 0.5, "request": json.loads(json.dumps(REQUEST))}
+    assert config == {**held, "checksum": files.checksum(held)}
 
 
 def test_an_absent_or_empty_directory_is_new_with_resume_as_well(tmp_path):

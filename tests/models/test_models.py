@@ -217,10 +217,20 @@ def test_own_preprocessing_is_left_out():
         ("keras:VGG16", 8, {}, "of shape (8, 8, 3): "),
         ("keras:VGG16", 32, {"widht": 2}, "keras:VGG16 cannot be built"),
         ("small_resnet", 32, {"widht": 2}, "no argument 'widht'. Known: width."),
-        ("small_resnet", 32, {"depth": 0}, "`depth` must be a positive integer up to 100."),
+        (
+            "small_resnet",
+            32,
+            {"depth": 0},
+            "`depth` must be a positive integer up to 100.",
+        ),
         ("small_resnet", 32, {"activation": "rleu"}, "Received: activation=rleu."),
         ("resnet50", 32, {"width": 2}, "no argument 'width'. Known: none."),
-        ("small_resnet", 32, {"width": 0}, "`width` must be a positive integer up to 4096."),
+        (
+            "small_resnet",
+            32,
+            {"width": 0},
+            "`width` must be a positive integer up to 4096.",
+        ),
         ("small_resnet", 32, {"width": 1.5}, "up to 4096. Received: width=1.5"),
     ],
 )

@@ -173,13 +173,21 @@ def claim(
 def finish(directory: Path, config: dict[str, Any]) -> None:
     """Writes `config.json`, the request included: the directory is finished.
 
-    Everything else in it is flushed to the disk before.
+    Everything else in it is flushed to the disk before. Its `checksum` tells a reader
+    that it is what was written.
     """
     directory = pathlib.Path(directory)
     remove_leftovers(directory)
     _sync_tree(directory)
     request = read_json(directory / REQUEST)
-    write_json(directory / CONFIG, {**config, "request": request})
+    whole = {**config, "request": request}
+    write_json(directory / CONFIG, {**whole, "checksum": checksum(whole)})
+
+
+def checksum(config: dict[str, Any]) -> str:
+    """The SHA-256 of all fields of a configuration but `checksum`."""
+    held = json.loads(to_json({k: v for k, v in config.items() if k != "checksum"}))
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 def check_writable(directory: Path) -> None:
@@ -245,7 +253,13 @@ def _check_same(
             f"{directory} exists and holds other files. Choose another `name`, or "
             "move them away."
         )
-    former = convert(read_json(directory / REQUEST))
+    former = read_json(directory / REQUEST)
+    if not isinstance(former, dict):
+        raise ValueError(
+            f"{directory / REQUEST} is damaged: it holds no request. Choose another "
+            "`name`, or replace it with `overwrite`."
+        )
+    former = convert(former)
     there, here = (dict(_leaves(each)) for each in (former, request))
     differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
     if differing:

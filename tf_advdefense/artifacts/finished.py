@@ -46,7 +46,7 @@ def load_config(
     directory = pathlib.Path(directory)
     if (directory / files.CONFIG).exists():
         config = files.read_json(directory / files.CONFIG)
-        _check_fields(directory, config, needed, function)
+        _check(directory, config, needed, function)
         return config
     where = f"{kind} {directory.name!r} in {directory.parent}"
     if (directory / files.REQUEST).exists():
@@ -60,7 +60,7 @@ def load_config(
     )
 
 
-def _check_fields(
+def _check(
     directory: pathlib.Path,
     config: Any,
     needed: Mapping[str, Sequence[str]],
@@ -77,3 +77,9 @@ def _check_fields(
                 f"{directory / files.CONFIG} is damaged: it lacks {', '.join(absent)}. "
                 f"Make it again with `{function}` and `overwrite`."
             )
+    # Former versions wrote none.
+    if config.get("checksum", "") not in ("", files.checksum(config)):
+        raise ValueError(
+            f"{directory / files.CONFIG} is damaged: it is not what was written. "
+            f"Make it again with `{function}` and `overwrite`."
+        )

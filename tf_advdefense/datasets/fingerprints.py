@@ -40,10 +40,13 @@ def key_of(
 
 def known(key: str | None) -> str | None:
     """The fingerprint of what was decoded under a key before."""
-    try:
-        return None if key is None else _file(key).read_text()
-    except OSError:
+    if key is None:
         return None
+    try:
+        fingerprint, _, check = _file(key).read_text().partition(" ")
+    except (OSError, ValueError):
+        return None
+    return fingerprint if check == _check(fingerprint) else None
 
 
 def remember(key: str | None, fingerprint: str) -> None:
@@ -54,10 +57,15 @@ def remember(key: str | None, fingerprint: str) -> None:
         _file(key).parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=_file(key).parent)
         with open(handle, "w") as file:
-            file.write(fingerprint)
+            file.write(f"{fingerprint} {_check(fingerprint)}")
         os.replace(temporary, _file(key))
     except OSError:
         pass
+
+
+def _check(fingerprint: str) -> str:
+    """By which a damaged file is told."""
+    return hashlib.sha256(fingerprint.encode()).hexdigest()
 
 
 def _file(key: str) -> pathlib.Path:

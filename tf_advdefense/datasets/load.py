@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.datasets import fingerprints
+from tf_advdefense.datasets.sources import DamagedData
+from tf_advdefense.datasets.sources import forget_digits
 from tf_advdefense.datasets.sources import open_builder
 from tf_advdefense.datasets.sources import stored
 from tf_advdefense.datasets.splits import Dataset
@@ -43,6 +45,16 @@ def load(
       ValueError: unknown set, images of unequal size, no test split.
       FileNotFoundError: not prepared and not downloadable, or no such folder.
     """
+    try:
+        return _loaded(name, data_dir, image_size, color, test_only)
+    except DamagedData:
+        if name != "digits":
+            raise
+        forget_digits()  # What is kept here can be made again.
+        return _loaded(name, data_dir, image_size, color, test_only)
+
+
+def _loaded(name, data_dir, image_size, color, test_only):
     builder = open_builder(name, data_dir, color)
     named = _test_split(builder, name)
     class_names = tuple(builder.info.features["label"].names)
@@ -101,8 +113,21 @@ def _read(builder, split, image_size):
             f"All images must have one size. Received: unequal sizes in {where}. "
             "Resize them with `image_size=32`, say."
         ) from error
+    except tf.errors.OpError as error:
+        raise _damaged(builder, split, error.message.splitlines()[0]) from error
+    number = sum(len(labels) for _, labels in batches)
+    if number != builder.info.splits[split].num_examples:
+        wanted = builder.info.splits[split].num_examples
+        raise _damaged(builder, split, f"{number} of {wanted} images")
     images, labels = (np.concatenate(part) for part in zip(*batches))
     return Split(images, labels.astype(np.int64), np.arange(len(labels)))
+
+
+def _damaged(builder, split, reason):
+    return DamagedData(
+        "The files of a data set must be those that were prepared. Received: "
+        f"{stored(builder)}, whose {split} images are not ({reason}). Prepare it again."
+    )
 
 
 def _resize(image, image_size):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import socket
 import urllib.parse
 import urllib.request
@@ -17,6 +18,10 @@ _REMEDIES = (
 )
 CHANNELS = {"rgb": 3, "grayscale": 1}
 _CONNECT_SECONDS = 5.0
+
+
+class DamagedData(ValueError):
+    """Files of a data set are not what was prepared."""
 
 
 def open_builder(
@@ -58,10 +63,22 @@ def cache_directory() -> pathlib.Path:
 
 
 def _digits():
-    builder = Digits(data_dir=str(cache_directory()))
     tfds.disable_progress_bar()
+    try:
+        builder = Digits(data_dir=str(cache_directory()))
+    except Exception as error:  # Of damaged metadata anything may come.
+        raise DamagedData(f"`digits` is damaged: {_reason(error)}") from error
     _prepare(builder)
+    if not builder.info.splits:
+        raise DamagedData("`digits` is damaged: it has no splits")
     return builder
+
+
+def forget_digits() -> None:
+    """Removes what is kept of `digits`; it is made again when it is next read."""
+    path = cache_directory() / "digits"
+    with locks.held(path, wait=True):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _folder(path, color):
@@ -87,12 +104,23 @@ def _tfds(name, data_dir):
             f"in {directory or 'the TFDS directory'}. {_REMEDIES}"
         ) from error
     except (ValueError, AssertionError) as error:  # Its configuration or version.
-        reason = str(error).splitlines()[0]
+        reason = _reason(error)
         raise ValueError(f"TFDS cannot open data set '{name}': {reason}") from error
+    except Exception as error:  # Of damaged metadata anything may come.
+        raise DamagedData(
+            f"The metadata of data set '{name}' must be as TFDS wrote them. Received: "
+            f"{directory or 'the TFDS directory'}, where they are not "
+            f"({_reason(error)}). Prepare it again."
+        ) from error
     _check_features(builder.info.features, name)
     if not builder.is_prepared():
         _download(builder)
     return builder
+
+
+def _reason(error):
+    """The first line of an error, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check_features(features, name):

@@ -142,11 +142,23 @@ class Checkpoint(keras.callbacks.Callback):
     def _read(self, name, groups):
         """Assign a file's arrays to the variables; returns its `meta`."""
         data = io.BytesIO(self._files.read(_path(name)))
-        with np.load(data, allow_pickle=False) as arrays:
-            for group, variables in groups.items():
-                for i, variable in enumerate(variables):
-                    variable.assign(arrays[f"{group}/{i}"])
-            return arrays["meta"]
+        try:
+            with np.load(data, allow_pickle=False) as file:
+                arrays = dict(file)
+            pairs = [
+                (variable, arrays[f"{group}/{i}"].reshape(variable.shape))
+                for group, variables in groups.items()
+                for i, variable in enumerate(variables)
+            ]
+        except Exception as error:  # Whatever a damaged archive makes NumPy raise.
+            raise ValueError(
+                f"A checkpoint must be what was written. Received: {_path(name)} in "
+                f"{self._files}, which is damaged ({type(error).__name__}). Start "
+                "again with `overwrite`."
+            ) from error
+        for variable, value in pairs:
+            variable.assign(value)
+        return arrays["meta"]
 
 
 def _path(name):
@@ -158,6 +170,9 @@ class _Directory:
 
     def __init__(self, root):
         self._root = pathlib.Path(root)
+
+    def __str__(self) -> str:
+        return str(self._root)
 
     def has(self, path: str) -> bool:
         return (self._root / path).exists()
