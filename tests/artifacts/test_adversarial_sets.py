@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from tf_advdefense.artifacts import adversarial_sets as sets
 from tf_advdefense.artifacts import adversarial_shards as shards
-from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import claims
 from tf_advdefense.artifacts.former_formats import without_kind
 
 SHAPE = (4, 4, 3)
@@ -50,7 +50,7 @@ def write_shards(directory, examples, store="float32", batch_size=4, skip=()):
 
 def make_set(output_dir, examples, store="float32", batch_size=4):
     directory = sets.set_directory(output_dir, NAME)
-    files.claim(directory, REQUEST)
+    claims.claim(directory, REQUEST)
     n = write_shards(directory, examples, store, batch_size)
     finish(directory, n, store)
     return sets.load_set(output_dir, NAME)
@@ -191,12 +191,12 @@ def test_equal_examples_are_equal_files_in_every_process(tmp_path):
 def test_an_interrupted_set_is_continued_to_the_same_bytes(tmp_path):
     whole = make_set(tmp_path / "whole", make_examples())
     directory = sets.set_directory(tmp_path / "half", NAME)
-    files.claim(directory, REQUEST)
+    claims.claim(directory, REQUEST)
     n = write_shards(directory, make_examples(), skip=[1])
     (directory / ".tmp-01234567-shard").write_bytes(b"half")
     complete = [shards.shard_complete(directory, NAME, "test", i, n) for i in range(n)]
     assert complete == [True, False, True]
-    assert files.claim(directory, REQUEST, resume=True) == "unfinished"
+    assert claims.claim(directory, REQUEST, resume=True) == "unfinished"
     write_shards(directory, make_examples(), skip=[0, 2])
     assert finish(directory, n)["files"] == whole.config["files"]
     assert not list(directory.glob(".tmp-*"))
@@ -205,18 +205,18 @@ def test_an_interrupted_set_is_continued_to_the_same_bytes(tmp_path):
 def test_a_set_of_a_former_version_is_read_and_recognised(tmp_path):
     directory = sets.set_directory(tmp_path, NAME)
     same = {**REQUEST, "attack": "square", "params": {"eps": 0.1}, "seed": 0}
-    files.claim(directory, {**same, "kind": "score-based"})
+    claims.claim(directory, {**same, "kind": "score-based"})
     finish(directory, write_shards(directory, make_examples()))
     today = {**same, "goal": "fixed-eps", "access": "scores"}
     assert sets.load_set(tmp_path, NAME).config["request"] == today
-    assert files.claim(directory, today, convert=without_kind) == "finished"
+    assert claims.claim(directory, today, convert=without_kind) == "finished"
     with pytest.raises(FileExistsError, match="seed 0, now 1. Choose"):
-        files.claim(directory, {**today, "seed": 1}, convert=without_kind)
+        claims.claim(directory, {**today, "seed": 1}, convert=without_kind)
 
 
 def test_a_set_with_a_name_that_tfds_would_misread(tmp_path):
     directory = sets.set_directory(tmp_path, "2-x.y-train-test")
-    files.claim(directory, REQUEST)
+    claims.claim(directory, REQUEST)
     name = directory.name
     shards.write_shard(directory, name, "train", 0, 1, make_examples())
     shards.finish_set(directory, name, "train", 1, CLASSES, SHAPE, "float32", {})
@@ -321,7 +321,7 @@ def test_a_missing_set_names_the_known_ones(tmp_path):
 
 
 def test_an_unfinished_set_says_how_to_continue(tmp_path):
-    files.claim(sets.set_directory(tmp_path, NAME), {})
+    claims.claim(sets.set_directory(tmp_path, NAME), {})
     with pytest.raises(FileNotFoundError, match="is unfinished") as error:
         sets.load_set(tmp_path, NAME)
     assert "repeat its `make_set` with `resume`" in refusal(error)
@@ -344,7 +344,7 @@ def test_a_corrupted_set_names_the_file(tmp_path, damage):
 
 def test_missing_shards_are_not_finished(tmp_path):
     directory = sets.set_directory(tmp_path, NAME)
-    files.claim(directory, {})
+    claims.claim(directory, {})
     n = write_shards(directory, make_examples(), skip=[1])
     with pytest.raises(ValueError, match="lacks 1 of 3 shards, first .*-00001-of"):
         finish(directory, n)

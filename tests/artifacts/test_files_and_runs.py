@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from tf_advdefense.artifacts import claims
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import finished
 from tf_advdefense.artifacts import identity
@@ -133,40 +134,40 @@ def test_sha256(tmp_path):
 
 def test_a_claim_passes_from_new_over_unfinished_to_finished(tmp_path):
     directory = tmp_path / "runs" / "a"
-    assert files.claim(directory, REQUEST) == "new"
-    assert files.claim(directory, REQUEST, resume=True) == "unfinished"
+    assert claims.claim(directory, REQUEST) == "new"
+    assert claims.claim(directory, REQUEST, resume=True) == "unfinished"
     files.finish(directory, {"accuracy": 0.5})
-    assert files.claim(directory, REQUEST) == "finished"
-    assert files.claim(directory, REQUEST, resume=True) == "finished"
+    assert claims.claim(directory, REQUEST) == "finished"
+    assert claims.claim(directory, REQUEST, resume=True) == "finished"
     config = files.read_json(directory / "config.json")
     held = {"accuracy": 0.5, "request": json.loads(json.dumps(REQUEST))}
     assert config == {**held, "checksum": files.checksum(held)}
 
 
 def test_an_absent_or_empty_directory_is_new_with_resume_as_well(tmp_path):
-    assert files.claim(tmp_path / "a", REQUEST, resume=True) == "new"
+    assert claims.claim(tmp_path / "a", REQUEST, resume=True) == "new"
     (tmp_path / "b").mkdir()
-    assert files.claim(tmp_path / "b", REQUEST) == "new"
+    assert claims.claim(tmp_path / "b", REQUEST) == "new"
     assert files.read_json(tmp_path / "b" / "request.json")["epochs"] == 3
 
 
 def test_an_unfinished_directory_needs_a_word(tmp_path):
-    files.claim(tmp_path / "a", REQUEST)
+    claims.claim(tmp_path / "a", REQUEST)
     with pytest.raises(FileExistsError, match="a is unfinished") as error:
-        files.claim(tmp_path / "a", REQUEST)
+        claims.claim(tmp_path / "a", REQUEST)
     assert "`resume`" in one_line(error) and "`overwrite`" in one_line(error)
 
 
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("resume", [False, True])
 def test_another_request_is_refused_and_told_apart(tmp_path, finished, resume):
-    files.claim(tmp_path / "a", REQUEST)
+    claims.claim(tmp_path / "a", REQUEST)
     if finished:
         files.finish(tmp_path / "a", {})
     before = {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
     other = {**REQUEST, "epochs": 5, "params": {"eps": 0.1, "shape": (8, 8)}}
     with pytest.raises(FileExistsError) as error:
-        files.claim(tmp_path / "a", other, resume=resume)
+        claims.claim(tmp_path / "a", other, resume=resume)
     message = one_line(error)
     assert "epochs 3, now 5; params.eps 0.3, now 0.1." in message
     assert "model" not in message and "shape" not in message
@@ -175,17 +176,17 @@ def test_another_request_is_refused_and_told_apart(tmp_path, finished, resume):
 
 
 def test_a_setting_that_only_one_request_has_tells_them_apart(tmp_path):
-    files.claim(tmp_path / "a", REQUEST)
+    claims.claim(tmp_path / "a", REQUEST)
     with pytest.raises(FileExistsError, match="schedule None, now 'cosine'"):
-        files.claim(tmp_path / "a", {**REQUEST, "schedule": "cosine"})
+        claims.claim(tmp_path / "a", {**REQUEST, "schedule": "cosine"})
 
 
 def test_overwrite_begins_anew(tmp_path):
-    files.claim(tmp_path / "a", REQUEST)
+    claims.claim(tmp_path / "a", REQUEST)
     (tmp_path / "a" / "model.keras").write_text("old")
     files.finish(tmp_path / "a", {})
     other = {**REQUEST, "epochs": 5}
-    assert files.claim(tmp_path / "a", other, overwrite=True) == "new"
+    assert claims.claim(tmp_path / "a", other, overwrite=True) == "new"
     assert names(tmp_path) == ["a"]
     assert names(tmp_path / "a") == ["request.json"]
     assert files.read_json(tmp_path / "a" / "request.json")["epochs"] == 5
@@ -193,12 +194,12 @@ def test_overwrite_begins_anew(tmp_path):
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_resuming_and_overwriting_contradict_each_other(tmp_path, finished):
-    files.claim(tmp_path / "a", REQUEST)
+    claims.claim(tmp_path / "a", REQUEST)
     if finished:
         files.finish(tmp_path / "a", {})
     before = names(tmp_path / "a")
     with pytest.raises(ValueError, match="`resume`.*`overwrite`.*both"):
-        files.claim(tmp_path / "a", REQUEST, resume=True, overwrite=True)
+        claims.claim(tmp_path / "a", REQUEST, resume=True, overwrite=True)
     assert names(tmp_path / "a") == before
 
 
@@ -207,7 +208,7 @@ def test_a_directory_that_no_command_made_is_never_touched(tmp_path, overwrite):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").write_text("precious")
     with pytest.raises(FileExistsError, match="holds other files") as error:
-        files.claim(tmp_path / "photos", REQUEST, overwrite=overwrite)
+        claims.claim(tmp_path / "photos", REQUEST, overwrite=overwrite)
     assert "`name`" in one_line(error)
     assert names(tmp_path / "photos") == ["me.jpg"]
 
@@ -217,11 +218,11 @@ def test_of_two_commands_that_claim_at_once_one_wins(tmp_path, monkeypatch):
 
     def beaten(source, target):
         monkeypatch.setattr(os, "rename", rename)
-        files.claim(tmp_path / "a", REQUEST)  # The other one, a moment before.
+        claims.claim(tmp_path / "a", REQUEST)  # The other one, a moment before.
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", beaten)
-    assert files.claim(tmp_path / "a", REQUEST, resume=True) == "unfinished"
+    assert claims.claim(tmp_path / "a", REQUEST, resume=True) == "unfinished"
     assert names(tmp_path) == ["a"]
 
 
@@ -238,14 +239,14 @@ def test_a_directory_that_cannot_be_written_to(tmp_path, monkeypatch):
 
 
 def test_what_killed_processes_left_is_ignored_and_removed(tmp_path):
-    files.claim(tmp_path / "a", REQUEST)
+    claims.claim(tmp_path / "a", REQUEST)
     (tmp_path / ".tmp-0123abcd-a").mkdir()  # A claim or a removal, killed.
     (tmp_path / ".tmp-0123abcd-a" / "config.json").write_text("{}")
     (tmp_path / ".tmp-0123abcd-b").mkdir()  # Another directory's.
     (tmp_path / "a" / "checkpoints").mkdir()
     for folder in ("a", "a/checkpoints"):
         (tmp_path / folder / ".tmp-01234567-model.keras").write_text("half")
-    assert files.claim(tmp_path / "a", REQUEST, resume=True) == "unfinished"
+    assert claims.claim(tmp_path / "a", REQUEST, resume=True) == "unfinished"
     files.finish(tmp_path / "a", {})
     assert names(tmp_path) == [".tmp-0123abcd-b", "a"]
     assert names(tmp_path / "a") == ["checkpoints", "config.json", "request.json"]
@@ -265,7 +266,7 @@ def test_a_name_cannot_leave_its_directory(tmp_path, name):
 
 def finished_run(output_dir, name, model):
     directory = runs.run_directory(output_dir, name)
-    files.claim(directory, REQUEST)
+    claims.claim(directory, REQUEST)
     files.finish(directory, runs.save_model(directory, model))
     return directory
 
@@ -288,7 +289,7 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path):
 def test_a_missing_run_names_the_known_ones(tmp_path):
     for name in ("b", "a"):
         finished_run(tmp_path, name, linear_model())
-    files.claim(runs.run_directory(tmp_path, "half"), {})
+    claims.claim(runs.run_directory(tmp_path, "half"), {})
     assert runs.list_runs(tmp_path) == ["a", "b"]
     with pytest.raises(FileNotFoundError) as error:
         runs.load_run(tmp_path, "c")
@@ -334,7 +335,7 @@ def test_what_no_command_made_is_no_run(tmp_path):
 
 
 def test_an_unfinished_run_says_how_to_continue(tmp_path):
-    files.claim(runs.run_directory(tmp_path, "half"), {})
+    claims.claim(runs.run_directory(tmp_path, "half"), {})
     with pytest.raises(FileNotFoundError, match="'half' .* is unfinished") as error:
         runs.load_run(tmp_path, "half")
     assert "repeat its `train_run` with `resume`" in one_line(error)

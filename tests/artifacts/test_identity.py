@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from tf_advdefense.artifacts import claims
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
@@ -116,7 +117,7 @@ def test_a_saved_model_is_its_files_wherever_they_lie(tmp_path):
 def a_run(output_dir, classifier, former=False):
     directory = runs.run_directory(output_dir, "a")
     about = "model", "defense", "dataset", "dataset_fingerprint"
-    files.claim(directory, dict.fromkeys(about, "m"))
+    claims.claim(directory, dict.fromkeys(about, "m"))
     saved = runs.save_model(directory, classifier)
     if former:
         saved = {"weights_sha256": files.sha256(directory / "model.keras")}

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tf_advdefense.artifacts import claims
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
 from tf_advdefense.attacks import make_attack
@@ -40,7 +41,7 @@ def trained(output_dir, name, seed, data, former=False):
         "dataset": data.name,
         "dataset_fingerprint": data.fingerprint,
     }
-    files.claim(directory, request, overwrite=True)
+    claims.claim(directory, request, overwrite=True)
     saved = runs.save_model(directory, model(seed))
     if former:
         saved = {"weights_sha256": files.sha256(directory / "model.keras")}

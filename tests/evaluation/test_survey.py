@@ -10,7 +10,7 @@ import pytest
 from tf_advdefense import attacks
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import adversarial_shards
-from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import claims
 from tf_advdefense.artifacts import identity
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Dataset
@@ -79,6 +79,7 @@ def adv_set(name="a-fgsm-test", source_sha256="1" * 64, digest="0", **request):
         "targeted": False,
         "target": None,
         "store": "float32",
+        "dataset_fingerprint": "f",
         **request,
     }
     config = {"request": request, "num_examples": 12, "files": {"shard": digest}}
@@ -241,7 +242,7 @@ def write_set(output_dir, model, data, rows):
     )
     del examples["forwards"], examples["backwards"]
     directory = adversarial_sets.set_directory(output_dir, "s")
-    files.claim(directory, adv_set().config["request"])
+    claims.claim(directory, adv_set().config["request"])
     adversarial_shards.write_shard(directory, "s", "test", 0, 1, examples)
     adversarial_shards.finish_set(
         directory, "s", "test", 1, data.class_names, SHAPE, "float32", {}

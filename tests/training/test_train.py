@@ -11,7 +11,7 @@ from tf_advdefense import defenses
 from tf_advdefense import distribution
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts import adversarial_shards
-from tf_advdefense.artifacts import files
+from tf_advdefense.artifacts import claims
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.models import build_model
@@ -80,7 +80,7 @@ def make_set(output_dir, name, seed):
     split = make_split(10, seed)
     directory = adversarial_sets.set_directory(output_dir, name)
     about = "attack", "split", "source", "source_sha256", "dataset_fingerprint"
-    files.claim(directory, dict.fromkeys(about, name))
+    claims.claim(directory, dict.fromkeys(about, name))
     examples = dict.fromkeys(adversarial_sets.FEATURES, split.labels)
     examples["image"] = split.images / np.float32(255)
     adversarial_shards.write_shard(directory, name, "train", 0, 1, examples)

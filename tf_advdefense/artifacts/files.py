@@ -1,8 +1,7 @@
-"""Files and directories that are either whole or absent, and who owns them.
+"""Files and directories that are either whole or absent.
 
     with replacing("outputs/x.bin") as temporary:
         temporary.write_bytes(data)          # x.bin is the old one or the new one
-    state = claim("outputs/runs/a", request) # "new", "unfinished" or "finished"
     finish("outputs/runs/a", {"accuracy": 0.9})
 
 A directory made by a command holds `request.json`, every setting that changes its
@@ -58,7 +57,7 @@ def replacing(
             "other files. Choose another directory, or move them away."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = temporary_of(path)
     try:
         yield temporary
         _sync_tree(temporary)
@@ -67,7 +66,7 @@ def replacing(
         os.replace(temporary, path)
         _sync(path.parent)
     finally:
-        _delete(temporary)
+        delete(temporary)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -105,7 +104,7 @@ def sha256(path: Path) -> str:
 
 def remove(directory: Path) -> None:
     """Deletes a directory; its name is free at once, even if this is interrupted."""
-    doomed = _temporary(pathlib.Path(directory))
+    doomed = temporary_of(pathlib.Path(directory))
     os.rename(directory, doomed)
     shutil.rmtree(doomed)
 
@@ -121,53 +120,6 @@ def named(parent: Path, name: str) -> pathlib.Path:
             f"'.', '_' and '-'. Received: {name!r}. Choose another `name`."
         )
     return pathlib.Path(parent) / name
-
-
-def claim(
-    directory: Path,
-    request: dict[str, Any],
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    convert: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-) -> str:
-    """Makes `directory` the one that holds the outcome of `request`.
-
-    Args:
-        directory: path; its parents are created.
-        request: dict of JSON values, every setting that changes the outcome.
-        resume: continue an unfinished directory of the same request.
-        overwrite: remove what a former command left there, and begin anew.
-        convert: from a request that a former version wrote to today's.
-
-    Returns:
-        "new" (created, holds `request.json`), "unfinished" (to be continued) or
-        "finished" (the same request was fulfilled: nothing is left to do).
-
-    Raises:
-        FileExistsError: another request's directory, an unfinished one without
-            `resume`, or a directory that no command made. It is left untouched.
-        ValueError: both `resume` and `overwrite`, which contradict each other.
-    """
-    if resume and overwrite:
-        raise ValueError(
-            "`resume` goes on with what is there, `overwrite` deletes it. Received: "
-            "both. Leave one of them out."
-        )
-    directory = pathlib.Path(directory)
-    if overwrite and (directory / REQUEST).exists():
-        remove(directory)
-    if _create(directory, request):
-        return "new"
-    _check_same(directory, json.loads(to_json(request)), convert or dict)
-    if (directory / CONFIG).exists():
-        return "finished"
-    if resume:
-        return "unfinished"
-    raise FileExistsError(
-        f"{directory} is unfinished. Continue it with `resume` or start again with "
-        "`overwrite`."
-    )
 
 
 def finish(directory: Path, config: dict[str, Any]) -> None:
@@ -208,13 +160,14 @@ def remove_leftovers(directory: Path) -> None:
         *directory.rglob(TEMPORARY + "*"),
         *directory.parent.glob(f"{TEMPORARY}*-{directory.name}"),
     ]:
-        _delete(leftover)
+        delete(leftover)
 
 
 # === Parts ===
 
 
-def _temporary(path: pathlib.Path) -> pathlib.Path:
+def temporary_of(path: pathlib.Path) -> pathlib.Path:
+    """A name beside a path that no reader looks at."""
     return path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
 
 
@@ -225,58 +178,6 @@ def to_json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
-
-
-def _create(directory: pathlib.Path, request: dict[str, Any]) -> bool:
-    """Makes the directory with its request in one step; False if it is taken."""
-    if directory.is_dir() and any(directory.iterdir()):
-        return False
-    temporary = _temporary(directory)
-    write_json(temporary / REQUEST, request)
-    try:
-        os.rename(temporary, directory)
-    except OSError:
-        _delete(temporary)
-        if (directory / REQUEST).exists():
-            return False  # Another process was faster.
-        raise
-    return True
-
-
-def _check_same(
-    directory: pathlib.Path,
-    request: dict[str, Any],
-    convert: Callable[[dict[str, Any]], dict[str, Any]],
-) -> None:
-    if not (directory / REQUEST).exists():
-        raise FileExistsError(
-            f"{directory} exists and holds other files. Choose another `name`, or "
-            "move them away."
-        )
-    former = read_json(directory / REQUEST)
-    if not isinstance(former, dict):
-        raise ValueError(
-            f"{directory / REQUEST} is damaged: it holds no request. Choose another "
-            "`name`, or replace it with `overwrite`."
-        )
-    former = convert(former)
-    there, here = (dict(_leaves(each)) for each in (former, request))
-    differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
-    if differing:
-        pairs = (f"{k} {there.get(k)!r}, now {here.get(k)!r}" for k in differing)
-        raise FileExistsError(
-            f"{directory} was made with other settings: {'; '.join(pairs)}. Choose "
-            "another `name` or replace it with `overwrite`."
-        )
-
-
-def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields ("params.eps", 0.3) and the like from nested dictionaries."""
-    for key, item in value.items():
-        if isinstance(item, dict) and item:
-            yield from _leaves(item, f"{prefix}{key}.")
-        else:
-            yield prefix + key, item
 
 
 def _sync_tree(path: pathlib.Path) -> None:
@@ -294,7 +195,8 @@ def _sync(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def _delete(path: pathlib.Path) -> None:
+def delete(path: pathlib.Path) -> None:
+    """Deletes a file or a directory, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tf_advdefense import locks
 from tf_advdefense.artifacts import adversarial_shards as shards
+from tf_advdefense.artifacts import claims
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
@@ -78,7 +79,7 @@ class Crafting:
         # Whoever replaces what is there must be alone.
         shared = shard is not None and not overwrite
         with locks.held(self.directory, shared=shared) as lock:
-            state = files.claim(
+            state = claims.claim(
                 self.directory,
                 self.request,
                 overwrite=overwrite,

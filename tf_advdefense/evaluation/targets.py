@@ -145,7 +145,7 @@ def check_trained_on(run: runs.Run, data: Dataset) -> None:
     A network of the zoo fits whatever copy of its data set the user has.
     """
     request = run.config["request"]
-    classes = list(run.config["class_names"])
+    classes = list(run.config.get("class_names") or ())
     if run.packaged and classes == list(data.class_names):
         return
     if request["dataset_fingerprint"] != data.fingerprint:

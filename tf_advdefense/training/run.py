@@ -20,6 +20,7 @@ from tf_advdefense import defenses
 from tf_advdefense import distribution
 from tf_advdefense import locks
 from tf_advdefense import models
+from tf_advdefense.artifacts import claims
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import identity
 from tf_advdefense.artifacts import runs
@@ -94,7 +95,7 @@ def train_run(
     with distribution.precision(recipe.get("mixed_precision", False)):
         task = _Task(model, defense, data, Recipe(**recipe), output_dir, name)
         with locks.held(task.directory):
-            state = files.claim(
+            state = claims.claim(
                 task.directory,
                 task.request(),
                 resume=resume,
