@@ -7,6 +7,7 @@ faults of which kind ended how.
 import collections
 import json
 import os
+import re
 
 import binaries
 import numpy as np
@@ -42,9 +43,12 @@ def succeeded(result):
 
 
 def is_one_line(result):
-    """Whether a command refused in one line, without a traceback."""
-    lines = result.stderr.splitlines()
-    return result.returncode == 2 and len(lines) == 1 and "bug of ours" not in lines[0]
+    """Whether a command refused in one line; before it there may be progress."""
+    *before, line = result.stderr.splitlines() or [""]
+    said = re.match(
+        "(train|make_adv|report|gate|export|bench): (?!This is a bug)", line
+    )
+    return result.returncode == 2 and said and "Traceback" not in "".join(before)
 
 
 def weights(outputs, name="a"):

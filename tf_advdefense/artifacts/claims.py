@@ -94,8 +94,8 @@ def _create(directory: pathlib.Path, request: dict[str, Any]) -> bool:
     if directory.is_dir() and any(directory.iterdir()):
         return False
     temporary = files.temporary_of(directory)
-    files.write_json(temporary / files.REQUEST, request)
     try:
+        files.write_json(temporary / files.REQUEST, request)
         os.rename(temporary, directory)
     except OSError:
         files.delete(temporary)

@@ -27,6 +27,7 @@ _REMEDIES = ("overwrite", "resume")
 _REMEDIES_OF = {
     errno.ENOSPC: "Free some space, and repeat the command: it goes on with `resume`.",
     errno.EDQUOT: "Free some space, and repeat the command: it goes on with `resume`.",
+    errno.EFBIG: "Raise the limit on the size of files, and repeat the command.",
     errno.EACCES: "Choose another directory, or change its permissions.",
     errno.EROFS: "Choose another directory, or change its permissions.",
     errno.EPERM: "Choose another directory, or change its permissions.",
@@ -40,6 +41,7 @@ _OF_TENSORFLOW = {
     8: "The disk or the memory is full",
     15: "A file is damaged",
 }
+_FULL = re.compile("No space left|File too large|quota exceeded")
 
 
 def told(error: Exception) -> str | None:
@@ -50,10 +52,11 @@ def told(error: Exception) -> str | None:
         return f"{error.strerror}{about}. {remedy}"
     if isinstance(error, (ValueError, OSError, flags.Error)):
         return str(error)
-    code = getattr(error, "error_code", None)
-    if type(error).__module__.startswith("tensorflow") and code in _OF_TENSORFLOW:
+    if type(error).__module__.startswith("tensorflow"):
         said = (str(getattr(error, "message", "")).strip().splitlines() or [""])[0]
-        return f"{_OF_TENSORFLOW[code]}: {said}"
+        code = 8 if _FULL.search(said) else getattr(error, "error_code", None)
+        if code in _OF_TENSORFLOW:
+            return f"{_OF_TENSORFLOW[code]}: {said}"
     return None
 
 

@@ -64,19 +64,22 @@ def cache_directory() -> pathlib.Path:
 
 def _digits():
     tfds.disable_progress_bar()
-    try:
-        builder = Digits(data_dir=str(cache_directory()))
-    except Exception as error:  # Of damaged metadata anything may come.
-        raise DamagedData(f"`digits` is damaged: {_reason(error)}") from error
-    _prepare(builder)
+    builder = _prepared(_digits_builder)
     if not builder.info.splits:
         raise DamagedData("`digits` is damaged: it has no splits")
     return builder
 
 
+def _digits_builder():
+    try:
+        return Digits(data_dir=str(cache_directory()))
+    except Exception as error:  # Of damaged metadata anything may come.
+        raise DamagedData(f"`digits` is damaged: {_reason(error)}") from error
+
+
 def forget_digits() -> None:
     """Removes what is kept of `digits`; it is made again when it is next read."""
-    path = cache_directory() / "digits"
+    path = cache_directory() / "digits" / str(Digits.VERSION)
     with locks.held(path, wait=True):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -96,8 +99,17 @@ def _tfds(name, data_dir):
     directory = data_dir and os.path.expanduser(data_dir)
     if directory and not os.path.isdir(directory):
         raise FileNotFoundError(f"No data directory at {directory}. {_REMEDIES}")
+    builder = _builder(name, directory)
+    _check_features(builder.info.features, name)
+    if builder.is_prepared():
+        return builder
+    _check_reachable(builder)
+    return _prepared(lambda: _builder(name, directory))
+
+
+def _builder(name, directory):
     try:
-        builder = tfds.builder(name, data_dir=directory)
+        return tfds.builder(name, data_dir=directory)
     except tfds.core.registered.DatasetNotFoundError as error:
         raise ValueError(
             f"Unknown data set '{name}': it is neither in TFDS' catalogue nor prepared "
@@ -112,10 +124,6 @@ def _tfds(name, data_dir):
             f"{directory or 'the TFDS directory'}, where they are not "
             f"({_reason(error)}). Prepare it again."
         ) from error
-    _check_features(builder.info.features, name)
-    if not builder.is_prepared():
-        _download(builder)
-    return builder
 
 
 def _reason(error):
@@ -136,7 +144,7 @@ def _check_features(features, name):
         )
 
 
-def _download(builder):
+def _check_reachable(builder):
     # TFDS retries an unreachable host for minutes, so ask the network first.
     host = urllib.parse.urlparse(builder.info.homepage).hostname
     if not _reachable(host):
@@ -145,14 +153,17 @@ def _download(builder):
             f"{builder.data_path} and {host} cannot be reached to download it. "
             f"{_REMEDIES}"
         )
-    _prepare(builder)
 
 
-def _prepare(builder):
-    """Once, whoever else wants it at the same time."""
+def _prepared(make):
+    """A builder of `make`, prepared once, whoever else wants it at the same time."""
+    builder = make()
     if not builder.is_prepared():
         with locks.held(builder.data_path, wait=True):
-            builder.download_and_prepare()
+            builder = make()  # It knows what another has prepared by now.
+            if not builder.is_prepared():
+                builder.download_and_prepare()
+    return builder
 
 
 def _reachable(host):

@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_advdefense import datasets
 from tf_advdefense import distribution
+from tf_advdefense import locks
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
@@ -34,17 +35,19 @@ def export(flags: FlagValues) -> None:
             "A network of the zoo is exported to a place of its own. Received: "
             f"--run={flags.run} without --to. Give --to=DIRECTORY."
         )
-    if flags.transforms:
-        _export_transformed(flags, run)
-    else:
-        _export_as_it_is(flags, run)
+    name = "-".join(["saved_model", *transforms.names(flags)])
+    directory = pathlib.Path(flags.to or run.directory / name)
+    with locks.held(directory, parameter="to"):
+        if flags.transforms:
+            _export_transformed(flags, run, directory)
+        else:
+            _export_as_it_is(flags, run, directory)
 
 
-def _export_as_it_is(flags: FlagValues, run: runs.Run) -> None:
+def _export_as_it_is(flags: FlagValues, run: runs.Run, directory: pathlib.Path) -> None:
     evaluation = {key: run.config[key] for key in _CLEAN}
     measured = _measured(flags, run)
     evaluation["records"] = _records(run, measured)
-    directory = pathlib.Path(flags.to or run.directory / "saved_model")
     saved_as = run.model_path.name, directory.name
     card = model_card.card(run.config, measured, name=run.name, saved_as=saved_as)
     saved_model.export_saved_model(
@@ -53,11 +56,11 @@ def _export_as_it_is(flags: FlagValues, run: runs.Run) -> None:
     print(f"{directory}: {len(evaluation['records'])} measurements beside it.")
 
 
-def _export_transformed(flags: FlagValues, run: runs.Run) -> None:
+def _export_transformed(
+    flags: FlagValues, run: runs.Run, directory: pathlib.Path
+) -> None:
     """The run's model behind --transforms, as a SavedModel and a .keras file."""
     names = transforms.names(flags)
-    name = "-".join(["saved_model", *names])
-    directory = pathlib.Path(flags.to or run.directory / name)
     model = transforms.behind(
         flags, run.load_model(), lambda: _train_images(flags, run)
     )
