@@ -11,8 +11,10 @@ import re
 
 import binaries
 import numpy as np
+import pytest
 
 WHOLE = os.environ.get("FAULTS") == "whole"
+only_whole = pytest.mark.skipif(not WHOLE, reason="bin/test --faults runs it")
 COUNTS = collections.Counter()
 TRAIN = [
     *("--dataset=digits", "--model=small_cnn", "--model_args=width=4"),

@@ -28,7 +28,8 @@ def limited(command, size):
     )
 
 
-@pytest.mark.parametrize("name", WORK if campaign.WHOLE else ["make_adv"])
+@campaign.only_whole
+@pytest.mark.parametrize("name", WORK)
 def test_full_disk(name, base, tmp_path):
     command, _, outcome = WORK[name]
     whole = shutil.copytree(base, tmp_path / "whole")

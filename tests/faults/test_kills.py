@@ -67,8 +67,9 @@ def kill(command, there, draw):
     return signal.Signals(number).name
 
 
-# Of the others the README's path kills one each (`tests/conftest.py`).
-@pytest.mark.parametrize("name", WORK if campaign.WHOLE else ["report"])
+# In the sample the README's path kills a training and a set (`tests/conftest.py`).
+@campaign.only_whole
+@pytest.mark.parametrize("name", WORK)
 def test_kills(name, base, tmp_path):
     command, shows, outcome = WORK[name]
     whole = shutil.copytree(base, tmp_path / "whole")
