@@ -1,6 +1,6 @@
 """The zoo: its networks are found, checked, attacked and trained on by their names.
 
-A zoo of digits stands for the packaged one, so that no CIFAR-10 is needed.
+A zoo of digits stands for the packaged one where images are needed.
 """
 
 import json
@@ -150,3 +150,24 @@ def test_unknown_networks_are_one_line(here, tmp_path):
 
 def test_listed(here):
     assert "\nZoo\n  zoo:plain  small_cnn(" in binaries.run("list").stdout
+
+
+# === The packaged networks ===
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_packaged_networks(name):
+    directory = zoo.find(name)
+    run = runs.load_run("nowhere", f"zoo:{name}")
+    assert run.model_path.stat().st_size <= 2_000_000
+    config, request = run.config, run.config["request"]
+    assert "JPEG" in config["note"] and request["dataset"] == "cifar10"
+    assert config["command"].startswith("bin/train --model=small_resnet")
+    assert "_dir" not in config["command"]
+    assert json.loads((directory / "request.json").read_text()) == request
+    card = (directory / "model_card.md").read_text()
+    assert config["weights_sha256"] in card and f"zoo:{name}" in card
+    model = build_model("small_resnet", SHAPE, 10, weights=name)
+    images = np.random.default_rng(0).random((4, *SHAPE), np.float32)
+    np.testing.assert_array_equal(model(images), run.load_model()(images))
+    assert model.count_params() == config["num_params"]

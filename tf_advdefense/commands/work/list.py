@@ -68,7 +68,8 @@ def _network(name: str) -> tuple[str, str]:
     request, accuracy = config["request"], config["test_accuracy"]
     made = f"{request['model']}({_pairs(request['model_args'])})"
     about = f"{config['num_params']:,} parameters, {100 * accuracy:.1f} % clean"
-    return zoo.PREFIX + name, f"{made} on {request['dataset']}, {about}"
+    data = config.get("note") or request["dataset"]
+    return zoo.PREFIX + name, f"{made}, {about} ({data})"
 
 
 def _pairs(values: dict[str, Any]) -> str:
