@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_advdefense.artifacts.files import write_bytes
 from tf_advdefense.training.schedules import Plateau
@@ -146,10 +147,12 @@ class Checkpoint(keras.callbacks.Callback):
             with np.load(data, allow_pickle=False) as file:
                 arrays = dict(file)
             pairs = [
-                (variable, arrays[f"{group}/{i}"].reshape(variable.shape))
+                (variable, arrays[f"{group}/{i}"])
                 for group, variables in groups.items()
                 for i, variable in enumerate(variables)
             ]
+            for variable, value in pairs:  # Of a batch the size may be unknown.
+                tf.TensorShape(variable.shape).assert_is_compatible_with(value.shape)
         except Exception as error:  # Whatever a damaged archive makes NumPy raise.
             raise ValueError(
                 f"A checkpoint must be what was written. Received: {_path(name)} in "
