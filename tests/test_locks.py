@@ -42,6 +42,15 @@ def test_the_second_is_told_who_holds_it(tmp_path):
     assert not list(tmp_path.iterdir())  # Nothing is left of them.
 
 
+def test_directories_that_nobody_used_are_gone(tmp_path):
+    with locks.held(tmp_path / "x" / "y" / "a"):
+        pass
+    assert not list(tmp_path.iterdir())
+    with locks.held(tmp_path / "x" / "y" / "a"):
+        (tmp_path / "x" / "file").write_text("")
+    assert [p.name for p in (tmp_path / "x").iterdir()] == ["file"]
+
+
 def test_those_that_share_it_keep_others_out(tmp_path):
     with locks.held(tmp_path / "a", shared=True):
         with locks.held(tmp_path / "a", shared=True):

@@ -58,13 +58,19 @@ def held(
     """
     path = pathlib.Path(directory).absolute()
     path = path.with_name(f".lock-{path.name}")
+    made = [each for each in path.parents if not each.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _taken(path, shared, wait, parameter)
     try:
-        yield Lock(descriptor)
+        descriptor = _taken(path, shared, wait, parameter)
+        try:
+            yield Lock(descriptor)
+        finally:
+            if descriptor is not None:
+                _release(path, descriptor)
     finally:
-        if descriptor is not None:
-            _release(path, descriptor)
+        for each in made:  # The deepest first; one that is used by now stays.
+            with contextlib.suppress(OSError):
+                each.rmdir()
 
 
 def _taken(path: pathlib.Path, shared: bool, wait: bool, parameter: str) -> int | None:
