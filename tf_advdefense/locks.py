@@ -76,7 +76,11 @@ def held(
 def _taken(path: pathlib.Path, shared: bool, wait: bool, parameter: str) -> int | None:
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # Whoever made the directory took it away.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
         try:
             fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
         except OSError as error:
