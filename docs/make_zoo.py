@@ -33,10 +33,9 @@ def add(output_dir: str, note: str, name: str, run_name: str) -> pathlib.Path:
     directory.mkdir(exist_ok=True)
     for file in ("model.keras", "history.csv", files.REQUEST):
         shutil.copy(run.directory / file, directory / file)
-    config = {key: value for key, value in run.config.items() if key != "checksum"}
-    config |= {"note": note, "command": re.sub(_PLACES, "", config["command"])}
-    checked = {**config, "checksum": files.checksum(config)}
-    files.write_json(directory / files.CONFIG, checked)
+    command = re.sub(_PLACES, "", run.config["command"])
+    config = {**run.config, "note": note, "command": command}
+    files.write_config(directory, config)
     card = model_card.card(config, name=f"zoo:{name}")
     saved_model.write_card(directory, model_card.rendered(card))
     return directory

@@ -199,6 +199,11 @@ def test_refusals(name, hyper, message):
     assert "\n" not in str(error.value)
 
 
+def test_an_average_of_ones_own_is_checked():
+    with pytest.raises(ValueError, match="`decay` must be in"):
+        AdversarialTrainer(make_model(), make_defense("none"), Ema(5))
+
+
 def test_arguments_without_an_average(tmp_path):
     with pytest.raises(ValueError, match="`average_args` are those of an `average`"):
         train_run(

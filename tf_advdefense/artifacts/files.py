@@ -132,8 +132,13 @@ def finish(directory: Path, config: dict[str, Any]) -> None:
     remove_leftovers(directory)
     _sync_tree(directory)
     request = read_json(directory / REQUEST)
-    whole = {**config, "request": request}
-    write_json(directory / CONFIG, {**whole, "checksum": checksum(whole)})
+    write_config(directory, {**config, "request": request})
+
+
+def write_config(directory: Path, config: dict[str, Any]) -> None:
+    """Writes `config.json`, with the checksum of what it holds."""
+    whole = {**config, "checksum": checksum(config)}
+    write_json(pathlib.Path(directory, CONFIG), whole)
 
 
 def checksum(config: dict[str, Any]) -> str:

@@ -102,18 +102,15 @@ def load_run(output_dir: files.Path, name: str) -> Run:
         FileNotFoundError: it is missing or unfinished; the message says what to do.
         ValueError: the zoo has no such network.
     """
-    if name.startswith(zoo.PREFIX):
-        return _of_zoo(name.removeprefix(zoo.PREFIX))
-    directory = run_directory(output_dir, name)
+    packaged = name.startswith(zoo.PREFIX)
+    if packaged:
+        directory = zoo.find(name.removeprefix(zoo.PREFIX))
+    else:
+        directory = run_directory(output_dir, name)
     config = finished.load_config(
         directory, kind="run", function="train_run", needed=_NEEDED
     )
-    return Run(name, directory, config)
-
-
-def _of_zoo(name: str) -> Run:
-    config = files.read_json(zoo.find(name) / files.CONFIG)
-    return Run(f"zoo-{name}", zoo.find(name), config, packaged=True)
+    return Run(name.replace(":", "-"), directory, config, packaged)
 
 
 # === Models ===

@@ -10,7 +10,6 @@ The library speaks of parameters and of its functions; who runs a command typed 
 
 from collections.abc import Container
 import errno
-import pathlib
 import re
 import tempfile
 import traceback
@@ -21,8 +20,6 @@ from absl import flags
 _COMMANDS = {"train_run": "train", "make_set": "make_adv", "compare": "report"}
 # Flags that a remedy names although they may be another command's.
 _REMEDIES = ("overwrite", "resume")
-
-
 # What to do where the machine refuses.
 _REMEDIES_OF = {
     errno.ENOSPC: "Free some space, and repeat the command: it goes on with `resume`.",
@@ -68,7 +65,7 @@ def reported(error: Exception) -> str:
             "w", prefix="advdefense-", suffix=".log", delete=False, encoding="utf-8"
         ) as file:
             file.write(text)
-        where = f"The traceback is in {pathlib.Path(file.name)}"
+        where = f"The traceback is in {file.name}"
     except OSError:
         where = "--verbosity=1 shows the traceback"
     kind, said = type(error).__name__, (str(error).strip().splitlines() or [""])[0]

@@ -23,8 +23,6 @@ from tf_advdefense.commands.manual import manual
 
 _HELP = {"-h", "-help", "--help"}
 _BUG, _WRONG = 1, 2
-
-
 # Flags that the command that goes on must not have, or not twice, however spelt.
 _REPEATED = re.compile(r"--?(no)?(overwrite|resume)(=.*)?")
 

@@ -66,7 +66,7 @@ class WeightAverage(keras.callbacks.Callback):
 
     def __init__(self, kind: Ema | Swa, model: keras.Model):
         super().__init__()
-        self._kind, self._in_model = kind, True
+        self._kind, self._in_model = check(kind), True
         self._of = [v.value for v in model.variables if v.dtype.startswith("float")]
         # While the model holds the trained weights, the average; and the other way.
         self._other = [tf.Variable(v, trainable=False) for v in self._of]

@@ -37,12 +37,11 @@ _NEEDED: dict[str, Callable[[dict[str, Any]], Needed]] = {
     "none": lambda hyper: Needed(),
     "adversarial": lambda hyper: Needed(),
     "ensemble": lambda hyper: Needed(),
-    # Of the labels that it predicts the attack's first gradient gives the logits, too.
-    "ensemble_at": lambda hyper: Needed(1, 1, 2),
-    "fgsm_at": lambda hyper: Needed(1, 1, 2),
+    # Clean and adversarial images are seen; the gradient gives the labels, too.
+    "ensemble_at": lambda hyper: Needed(1, 0, 2),
+    "fgsm_at": lambda hyper: Needed(1, 0, 2),
     "pgd_at": lambda hyper: Needed(hyper["nb_iter"]),
-    # The clean logits are forwards of their own; clean and adversarial images are seen.
-    "trades": lambda hyper: Needed(hyper["nb_iter"], 1, 2),
+    "trades": lambda hyper: Needed(hyper["nb_iter"], 0, 2),
     "mart": lambda hyper: Needed(hyper["nb_iter"], 0, 2),
     "fast_at": lambda hyper: Needed(1),
     "free_at": lambda hyper: Needed(steps=hyper["replays"]),
@@ -50,6 +49,7 @@ _NEEDED: dict[str, Callable[[dict[str, Any]], Needed]] = {
     "multi_norm": lambda hyper: Needed(
         sum(hyper[f"nb_iter_{norm}"] for norm in ("linf", "l2", "l1")), 3
     ),
+    # The teacher's is a forward of its own.
     "rslad": lambda hyper: Needed(hyper["nb_iter"], 1, 2),
     "distillation": lambda hyper: Needed(0, 1),
 }

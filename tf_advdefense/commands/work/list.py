@@ -1,12 +1,12 @@
 """The lists that `advdefense list` prints."""
 
 from collections.abc import Iterable
-import json
 from typing import Any
 
 import numpy as np
 
 from tf_advdefense import zoo
+from tf_advdefense.artifacts import runs
 from tf_advdefense.attacks import ATTACKS
 from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.defenses import DEFENSES
@@ -64,7 +64,7 @@ def _transform(name: str) -> tuple[str, str]:
 
 def _network(name: str) -> tuple[str, str]:
     """A run's name, and what it is."""
-    config = json.loads((zoo.find(name) / "config.json").read_text())
+    config = runs.load_run("", zoo.PREFIX + name).config
     request, accuracy = config["request"], config["test_accuracy"]
     made = f"{request['model']}({_pairs(request['model_args'])})"
     about = f"{config['num_params']:,} parameters, {100 * accuracy:.1f} % clean"
