@@ -10,15 +10,16 @@ from tf_advdefense import datasets
 from tf_advdefense.datasets import fingerprints
 from tf_advdefense.datasets import sources
 
+load = importlib.import_module("tf_advdefense.datasets.load")
+
 
 @pytest.fixture
 def read(monkeypatch, tmp_path):
     """The splits that are read, with an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    module, splits = importlib.import_module("tf_advdefense.datasets.load"), []
-    original = module._read
+    splits, original = [], load._read
     monkeypatch.setattr(
-        module,
+        load,
         "_read",
         lambda builder, split, size: (
             splits.append(split) or original(builder, split, size)
@@ -44,17 +45,17 @@ def test_train_is_read_once_for_its_fingerprint(read):
 
 def test_other_content_and_other_sizes_are_read_anew(read):
     datasets.load("digits")
-    builder = sources.open_builder("digits")
+    source = sources.open_source("digits")
     splits = ["train", "test"]
-    key = fingerprints.key_of(builder, splits, None)
-    assert fingerprints.known(key)
-    assert fingerprints.key_of(builder, splits, 16) != key
-    assert fingerprints.key_of(builder, ["test"], None) != key
-    record = pathlib.Path(builder.info.splits["train"].filepaths[0])
+    key, sized = source.key(splits), load._key(source, splits, None)
+    assert fingerprints.known(sized)
+    assert load._key(source, splits, 16) != sized
+    assert source.key(["test"]) != key
+    [record] = pathlib.Path(source.directory).glob("*-train.tfrecord-*")
     content = bytearray(record.read_bytes())
     content[-1] ^= 1
     record.write_bytes(content)
-    assert fingerprints.key_of(builder, splits, None) != key
+    assert source.key(splits) != key
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(read, tmp_path):

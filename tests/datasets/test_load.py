@@ -1,17 +1,13 @@
 """Data sets: the three sources, the fixed splits, and every refusal."""
 
-import shutil
 import socket
 import time
 
-import keras
 import numpy as np
-import PIL.Image
 import pytest
 import sklearn.datasets
 
 from tf_advdefense import datasets
-from tf_advdefense.datasets import pipeline
 from tf_advdefense.datasets import sources
 from tf_advdefense.datasets import splits
 
@@ -32,24 +28,6 @@ def no_network(monkeypatch):
         raise OSError("Network is unreachable")
 
     monkeypatch.setattr(socket, "create_connection", refused)
-
-
-def write_images(root, sides=(8,), per_class=20, seed=0):
-    """Noise images of two classes; each says its class in its mean."""
-    random = np.random.default_rng(seed)
-    for split in ("train", "test"):
-        for label, name in enumerate(("cat", "dog")):
-            (root / split / name).mkdir(parents=True)
-            for i in range(per_class):
-                side = sides[i % len(sides)]
-                pixels = random.integers(0, 100, (side, side, 3), dtype=np.uint8)
-                image = PIL.Image.fromarray(pixels + np.uint8(150 * label))
-                image.save(root / split / name / f"{i}.png")
-    return f"folder:{root}"
-
-
-def load_images(root, **options):
-    return datasets.load(write_images(root), **options)
 
 
 # === digits ===
@@ -109,29 +87,7 @@ def test_take_and_split(digits):
         digits[0].split("val")
 
 
-# === Image folders ===
-
-
-def test_folder(tmp_path):
-    data = load_images(tmp_path)
-    assert [len(data.split(name)) for name in SPLITS] == [36, 4, 40]
-    assert data.class_names == ("cat", "dog") and data.image_shape == (8, 8, 3)
-    for name in SPLITS:
-        split = data.split(name)
-        is_dog = split.images.mean(axis=(1, 2, 3)) > 125
-        np.testing.assert_array_equal(split.labels, is_dog)
-
-
-def test_validation_depends_on_the_content_only(tmp_path):
-    keras.utils.set_random_seed(1)
-    first = load_images(tmp_path / "a")
-    keras.utils.set_random_seed(2)
-    second = load_images(tmp_path / "b")
-    assert first.fingerprint == second.fingerprint
-    np.testing.assert_array_equal(first.validation.index, second.validation.index)
-    other = datasets.load(write_images(tmp_path / "c", seed=1))
-    assert other.fingerprint != first.fingerprint
-    assert other.validation.index.tolist() != first.validation.index.tolist()
+# === Splits ===
 
 
 def test_fingerprint_sees_all_of_the_content():
@@ -155,79 +111,6 @@ def test_splits_stored_class_by_class_are_mixed():
     np.testing.assert_array_equal(split.labels, labels[split.index])
     np.testing.assert_array_equal(split.images, images[split.index])
     np.testing.assert_array_equal(np.sort(split.index), np.arange(300))
-
-
-def test_image_size_resizes(tmp_path):
-    name = write_images(tmp_path, sides=(8, 12))
-    data = datasets.load(name, image_size=16)
-    assert data.image_shape == (16, 16, 3) and data.train.images.dtype == np.uint8
-    is_dog = data.train.images.mean(axis=(1, 2, 3)) > 125
-    np.testing.assert_array_equal(data.train.labels, is_dog)
-    for cat in data.test.images[data.test.labels == 0]:
-        assert 40 < cat.mean() < 60  # Not clipped, wrapped or rescaled.
-
-
-def test_image_size_of_equal_size_changes_nothing(tmp_path):
-    plain, resized = load_images(tmp_path), datasets.load(f"folder:{tmp_path}", None, 8)
-    assert plain.fingerprint == resized.fingerprint
-
-
-def test_unequal_sizes_need_image_size(tmp_path):
-    name = write_images(tmp_path, sides=(8, 12))
-    with pytest.raises(ValueError, match="must have one size.*`image_size=32`"):
-        datasets.load(name)
-
-
-def test_unreadable_image(tmp_path):
-    name = write_images(tmp_path)
-    (tmp_path / "train" / "cat" / "0.png").write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match="must be readable.*image file format"):
-        datasets.load(name)
-
-
-def test_folder_without_test_split(tmp_path):
-    name = write_images(tmp_path)
-    (tmp_path / "test").rename(tmp_path / "holdout")
-    with pytest.raises(ValueError, match="the split `test`.*holdout, train"):
-        datasets.load(name)
-
-
-def test_folder_without_train_split_is_for_measuring_only(tmp_path):
-    whole = datasets.load(write_images(tmp_path))
-    shutil.rmtree(tmp_path / "train")
-    data = datasets.load(f"folder:{tmp_path}")
-    assert len(data.train) == len(data.validation) == 0
-    assert data.image_shape == whole.image_shape
-    assert sorted(data.test.labels) == sorted(whole.test.labels)
-    with pytest.raises(ValueError, match="`split` must hold images.*split=train"):
-        data.split("train")
-    with pytest.raises(ValueError, match="Training needs .* train images"):
-        pipeline.steps_per_epoch(data.train, 4)
-
-
-def test_a_folder_in_grey_has_one_channel(tmp_path):
-    name = write_images(tmp_path)
-    for path in tmp_path.rglob("*.png"):
-        PIL.Image.open(path).convert("L").save(path)
-    grey, colour = datasets.load(name, color="grayscale"), datasets.load(name)
-    assert grey.image_shape == (8, 8, 1) and colour.image_shape == (8, 8, 3)
-    assert grey.color == "grayscale" and colour.color is None
-    for channel in range(3):
-        np.testing.assert_array_equal(
-            grey.test.images[..., 0], colour.test.images[..., channel]
-        )
-
-
-def test_color_is_for_folders():
-    with pytest.raises(ValueError, match="`color` is for image folders"):
-        datasets.load("digits", color="grayscale")
-
-
-def test_missing_and_empty_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="No image folder at .*PATH/train/"):
-        datasets.load(f"folder:{tmp_path / 'absent'}")
-    with pytest.raises(FileNotFoundError, match="No images in .*PATH/train/CLASS"):
-        datasets.load(f"folder:{tmp_path}")
 
 
 # === TFDS ===
@@ -267,4 +150,4 @@ def test_missing_data_directory(tmp_path):
 def test_data_directory_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "absent"))
     with pytest.raises(FileNotFoundError, match="No data directory at .*absent"):
-        sources.open_builder("mnist")
+        sources.open_source("mnist")

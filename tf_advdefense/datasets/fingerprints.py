@@ -1,41 +1,19 @@
 """Fingerprints of data sets that were decoded before, known by their record files.
 
-    key = key_of(builder, ["train", "test"], image_size)
-    fingerprint = known(key)                # None: never decoded here
-    remember(key, fingerprint)
+fingerprint = known(key)                # None: never decoded here
+remember(key, fingerprint)
 
 A fingerprint is of decoded images, and decoding all of CIFAR-10 takes seconds that
 nobody needs who measures on its test images. Hashing the files they are in takes a
 tenth of that, and changes with every byte of them.
 """
 
-from collections.abc import Sequence
 import hashlib
 import os
 import pathlib
 import tempfile
 
-import tensorflow as tf
-import tensorflow_datasets as tfds
-
-from tf_advdefense.datasets.sources import cache_directory
-
-
-def key_of(
-    builder: tfds.core.DatasetBuilder, splits: Sequence[str], image_size: int | None
-) -> str | None:
-    """The SHA-256 of all that decides what is decoded; None for an image folder."""
-    if isinstance(builder, tfds.ImageFolder):
-        return None
-    labels = builder.info.features["label"].names
-    # Another TensorFlow may decode, or resize, to other pixels.
-    digest = hashlib.sha256(repr((labels, image_size, tf.__version__)).encode())
-    for split in splits:
-        digest.update(split.encode())
-        for path in builder.info.splits[split].filepaths:
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+from tf_advdefense.datasets import cache
 
 
 def known(key: str | None) -> str | None:
@@ -69,4 +47,4 @@ def _check(fingerprint: str) -> str:
 
 
 def _file(key: str) -> pathlib.Path:
-    return cache_directory() / "fingerprints" / key
+    return cache.directory() / "fingerprints" / key

@@ -1,19 +1,25 @@
 """Read a data set by name into memory."""
 
 import dataclasses
+import hashlib
+import re
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.datasets import fingerprints
-from tf_advdefense.datasets.sources import DamagedData
-from tf_advdefense.datasets.sources import forget_digits
-from tf_advdefense.datasets.sources import open_builder
-from tf_advdefense.datasets.sources import stored
+from tf_advdefense.datasets.prepared import DamagedData
+from tf_advdefense.datasets.prepared import damaged
+from tf_advdefense.datasets.prepared import forget_digits
+from tf_advdefense.datasets.sources import Source
+from tf_advdefense.datasets.sources import open_source
 from tf_advdefense.datasets.splits import Dataset
 from tf_advdefense.datasets.splits import Split
 from tf_advdefense.datasets.splits import mix_classes
 from tf_advdefense.datasets.splits import split_up
+
+_BATCH = 1000
 
 
 def load(
@@ -55,78 +61,91 @@ def load(
 
 
 def _loaded(name, data_dir, image_size, color, test_only):
-    builder = open_builder(name, data_dir, color)
-    named = _test_split(builder, name)
-    class_names = tuple(builder.info.features["label"].names)
-    test = _read(builder, named, image_size)
+    source = open_source(name, data_dir, color)
+    named = _test_split(source, name)
+    test, notes = _read(source, named, image_size)
     train = none = test.take(0)
-    how = {"image_size": image_size, "color": color, "directory": stored(builder)}
-    splits = [split for split in ("train", named) if split in builder.info.splits]
-    key = fingerprints.key_of(builder, splits, image_size)
+    how: dict[str, Any] = {
+        "image_size": image_size,
+        "color": color,
+        "directory": source.directory,
+        "notes": (*source.notes, *notes),
+    }
+    splits = [split for split in ("train", named) if split in source.sizes]
+    key = _key(source, splits, image_size)
     known = fingerprints.known(key)
     if test_only and known:
         test = mix_classes(test, known)
-        return Dataset(name, class_names, known, none, none, test, **how)
+        return Dataset(name, source.class_names, known, none, none, test, **how)
     if "train" in splits:
-        train = _read(builder, "train", image_size)
-    data = split_up(name, class_names, train, test, **how)
+        train, notes = _read(source, "train", image_size)
+        how["notes"] += notes
+        _check_alike(name, train, test)
+    data = split_up(name, source.class_names, train, test, **how)
     fingerprints.remember(key, data.fingerprint)
     if test_only:
         data = dataclasses.replace(data, train=none, validation=none)
     return data
 
 
-def _test_split(builder, name):
-    available = [s for s in ("test", "validation") if s in builder.info.splits]
+def _key(source: Source, splits: list[str], image_size: int | None) -> str | None:
+    key = source.key(splits)
+    return key and hashlib.sha256(f"{key} {image_size}".encode()).hexdigest()
+
+
+def _test_split(source, name):
+    available = [s for s in ("test", "validation") if s in source.sizes]
     if not available:
         raise ValueError(
             "A data set must have the split `test`. "
-            f"Received: dataset={name} with "
-            f"{', '.join(builder.info.splits)}."
+            f"Received: dataset={name} with {', '.join(source.sizes)}."
         )
     return available[0]
 
 
-def _read(builder, split, image_size):
-    dtype = np.dtype(builder.info.features["image"].np_dtype)
-    if dtype != np.uint8:
-        raise ValueError(
-            f"Images must be stored as uint8. Received: {dtype} in "
-            f"data set {builder.info.name}."
-        )
-    examples = builder.as_dataset(split=split, shuffle_files=False)
-    examples = examples.map(
-        lambda e: (_resize(e["image"], image_size), e["label"]),
+def _read(
+    source: Source, split: str, image_size: int | None
+) -> tuple[Split, tuple[str, ...]]:
+    """The images of a split, and what is to be said of them."""
+    examples = source.examples(split).map(
+        lambda e: (
+            _resize(e["image"], image_size),
+            e["label"],
+            e.get("alpha", False),
+        ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
+    batches: list[tuple[np.ndarray, ...]] = []
     try:
-        batches = list(examples.batch(1000).as_numpy_iterator())
-    except tf.errors.InvalidArgumentError as error:
-        where = f"{builder.info.name}/{split}"
-        if " batch" not in error.message:  # Not from batching, but from decoding.
-            reason = error.message.splitlines()[0].split(": ")[-1]
-            raise ValueError(
-                f"All images must be readable. Received one in {where} "
-                f"that is not: {reason}"
-            ) from error
-        raise ValueError(
-            f"All images must have one size. Received: unequal sizes in {where}. "
-            "Resize them with `image_size=32`, say."
-        ) from error
+        for batch in examples.batch(_BATCH).as_numpy_iterator():
+            batches.append(batch)
     except tf.errors.OpError as error:
-        raise _damaged(builder, split, error.message.splitlines()[0]) from error
-    number = sum(len(labels) for _, labels in batches)
-    if number != builder.info.splits[split].num_examples:
-        wanted = builder.info.splits[split].num_examples
-        raise _damaged(builder, split, f"{number} of {wanted} images")
-    images, labels = (np.concatenate(part) for part in zip(*batches))
-    return Split(images, labels.astype(np.int64), np.arange(len(labels)))
+        sizes = re.findall(r"\[(\d+),(\d+),\d+\]", error.message)
+        if " batch" in error.message and len(sizes) == 2:
+            raise _unequal(f"{source.name}/{split}", *sizes) from error
+        raise source.explained(split, _BATCH * len(batches), error) from error
+    number = sum(len(labels) for _, labels, _ in batches)
+    if number != source.sizes[split]:
+        reason = f"{number} of {source.sizes[split]} images"
+        raise damaged(source.directory, split, reason)
+    images, labels, alpha = (np.concatenate(part) for part in zip(*batches))
+    notes = ()
+    if alpha.any():
+        notes = (f"the alpha channel of {alpha.sum()} {split} images is left out",)
+    return Split(images, labels.astype(np.int64), np.arange(len(labels))), notes
 
 
-def _damaged(builder, split, reason):
-    return DamagedData(
-        "The files of a data set must be those that were prepared. Received: "
-        f"{stored(builder)}, whose {split} images are not ({reason}). Prepare it again."
+def _check_alike(name: str, train: Split, test: Split) -> None:
+    """Images of both splits must have one size."""
+    shapes = train.images.shape[1:], test.images.shape[1:]
+    if shapes[0] != shapes[1]:
+        raise _unequal(f"train and test of {name}", *shapes)
+
+
+def _unequal(where, one, other):
+    return ValueError(
+        f"All images must have one size. Received: {one[0]}x{one[1]} and "
+        f"{other[0]}x{other[1]} in {where}. Resize them with `image_size=32`, say."
     )
 
 

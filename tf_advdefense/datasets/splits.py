@@ -42,6 +42,7 @@ class Dataset:
       image_size: the side its images were resized to; None: they are as stored.
       color: as a folder's images were read, "rgb" or "grayscale"; None: as by default.
       directory: where it is stored; None: in memory only.
+      notes: what its user should know of it: files that are not read.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     image_size: int | None = None
     color: str | None = None
     directory: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -75,7 +75,7 @@ def classifier_of(
 
 
 def said(name: str, notes: Sequence[str], warnings: Sequence[str]) -> Iterator[str]:
-    """A line for all notes on a model, and one for each warning."""
+    """A line for all notes on a model or data, and one for each warning."""
     if notes:
         yield f"{name}: {', '.join(notes)}."
     yield from (f"{name}: warning: {each}" for each in warnings)

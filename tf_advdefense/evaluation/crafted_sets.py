@@ -88,7 +88,10 @@ def make_set(
       ValueError: a model without gradients, or an unknown target.
     """
     source, attack = source_of(model, data), attack_facts.made(attack)
-    for line in said(source.name, source.adapted, source.warnings):
+    for line in (
+        *said(data.name, data.notes, ()),
+        *said(source.name, source.adapted, source.warnings),
+    ):
         say(line)
     images = data.split(split).take(num_examples)
     request = {

@@ -113,6 +113,8 @@ def survey(
       ValueError: in one line, for a model that cannot be measured on `data`, a run of
         another data set, no model at all, or a set that is not of test images.
     """
+    for line in said(data.name, data.notes, ()):
+        say(line)
     targets = _targets(models, data)
     for target in targets:
         for line in said(target.name, *target.adaptation):

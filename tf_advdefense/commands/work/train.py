@@ -1,5 +1,6 @@
 """Trains the run that flags describe."""
 
+from collections.abc import Sequence
 import pathlib
 from typing import Any
 
@@ -32,6 +33,7 @@ def train(flags: FlagValues, command: str) -> None:
     """Trains, scores and saves the run, or says that it is finished."""
     distribution.set_up(flags.mixed_precision)
     data = dataset_of(flags)
+    _say(data.name, data.notes, ())
     train_run(
         _model(flags, data),
         flags.defense,
@@ -58,10 +60,14 @@ def _model(flags: FlagValues, data: Dataset) -> str | keras.Model:
         input_range=flags.input_range,
         preprocess=flags.preprocess,
     )
-    for line in said(name, adapted.notes, adapted.warnings):
-        print(line, flush=True)
+    _say(name, adapted.notes, adapted.warnings)
     adapted.model.name = name  # Which the run is called by.
     return adapted.model
+
+
+def _say(name: str, notes: Sequence[str], warnings: Sequence[str]) -> None:
+    for line in said(name, notes, warnings):
+        print(line, flush=True)
 
 
 def _hyperparameters(flags: FlagValues) -> dict[str, Any]:
