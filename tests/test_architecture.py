@@ -16,19 +16,21 @@ ALLOWED = {
     "": set(),
     "zoo": set(),
     "models": {"registry", "images", "chatter", "zoo"},
-    "datasets": {"registry", "images", "locks"},
+    "datasets": {"registry", "images", "locks", "untrusted"},
     "attacks": {"registry", "images", "models"},
-    "artifacts": {"registry", "images", "zoo", "models.outputs", "models.tflite"},
+    "artifacts": {
+        *("registry", "images", "zoo", "untrusted", "models.outputs", "models.tflite"),
+    },
     "defenses": {"registry", "images", "attacks", "models"},
     "training": {
         *("registry", "images", "distribution", "artifacts", "datasets", "models"),
-        "locks",
+        *("locks", "untrusted"),
         *("defenses", "evaluation.classifiers", "evaluation.diagnostics"),
         "reporting.model_card",
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),
-        *("models", "reporting", "radii", "zoo", "locks"),
+        *("models", "reporting", "radii", "zoo", "locks", "untrusted"),
     },
     "reporting": {
         *("evaluation.records", "evaluation.statistics", "artifacts.files"),

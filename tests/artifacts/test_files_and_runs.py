@@ -369,12 +369,14 @@ def test_a_damaged_keras_file(tmp_path, keep):
     assert str(path) in one_line(error) and "Save it again" in one_line(error)
 
 
-def test_code_in_a_model_file_is_not_run(tmp_path):
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_code_in_a_model_file_is_not_run(name, tmp_path):
     images = keras.Input((4, 4, 1))
     outputs = keras.layers.Lambda(lambda x: x + 1)(images)
-    keras.Model(images, outputs).save(tmp_path / "m.keras")
+    keras.Model(images, outputs).save(tmp_path / name)
     with pytest.raises(ValueError, match="Lambda layer") as error:
-        runs.load_model(tmp_path / "m.keras")
+        runs.load_model(tmp_path / name)
     assert "SavedModel" in one_line(error)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -301,9 +302,24 @@ def test_no_serving_default(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_saved_model(tmp_path):
-    saved_model.export_saved_model(small_model(), tmp_path / "m")
-    (tmp_path / "m" / "saved_model.pb").write_bytes(b"damaged")
+def truncate(directory):
+    [data] = (directory / "variables").glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:50])
+
+
+DAMAGES = {
+    "no model": lambda path: (path / "saved_model.pb").write_bytes(b"damaged"),
+    "empty model": lambda path: (path / "saved_model.pb").write_bytes(b""),
+    "no variables": lambda path: shutil.rmtree(path / "variables"),
+    "no index": lambda path: (path / "variables" / "variables.index").unlink(),
+    "truncated variables": truncate,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_saved_model(damage, exported, tmp_path):
+    path = shutil.copytree(exported[1], tmp_path / "m")
+    DAMAGES[damage](path)
     with pytest.raises(ValueError, match="is damaged or has no endpoint") as error:
-        runs.load_model(tmp_path / "m")
+        runs.load_model(path)
     assert "\n" not in str(error.value)

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_advdefense import untrusted
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import finished
 from tf_advdefense.artifacts.former_formats import without_kind
@@ -99,7 +100,7 @@ def load_set(output_dir: files.Path, name: str, verify: bool = True) -> Adversar
 
 def read_arrays(adv: AdversarialSet) -> dict[str, np.ndarray]:
     """Returns {feature: array} of a whole set in stored order; images float32."""
-    builder = tfds.builder_from_directory(adv.directory)
+    builder = _builder(adv)
     in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     (split,) = builder.info.splits
     dataset = builder.as_dataset(split=split, read_config=in_order, batch_size=256)
@@ -128,7 +129,7 @@ def stream(
         An infinite `tf.data.Dataset` of {"image": float32 [h, w, c] in [0, 1],
         "label": int64, "clean_index": int64}.
     """
-    builder = tfds.builder_from_directory(adv.directory)
+    builder = _builder(adv)
     (split,) = builder.info.splits.values()
     paths = tf.constant([str(path) for path in split.filepaths])
     # Numbers of 32 and 64 bits are folded in differently: this is what runs were.
@@ -188,11 +189,31 @@ def _number(eps: str | float | None) -> float | None:
 def _verify(directory: pathlib.Path, digests: dict[str, str]) -> None:
     for name, digest in digests.items():
         path = directory / name
-        if not path.is_file() or files.sha256(path) != digest:
-            raise ValueError(
-                f"The adversarial set {directory} is corrupted: {name} is not the file "
-                "that was written. Make it again with `make_set` and `overwrite`."
-            )
+        if (
+            not untrusted.is_inside(name)
+            or not path.is_file()
+            or files.sha256(path) != digest
+        ):
+            raise _corrupted(directory, f"{name} is not the file that was written")
+
+
+def _builder(adv: AdversarialSet) -> tfds.core.DatasetBuilder:
+    """What TFDS reads it by; a set may come from elsewhere."""
+    try:
+        untrusted.check_tfds(adv.directory)
+        builder = tfds.builder_from_directory(adv.directory)
+        (split,) = builder.info.splits.values()
+        untrusted.check_files(adv.directory, split.filepaths)
+    except ValueError as error:
+        raise _corrupted(adv.directory, str(error)) from error
+    return builder
+
+
+def _corrupted(directory: pathlib.Path, reason: str) -> ValueError:
+    return ValueError(
+        f"The adversarial set {directory} is corrupted: {reason}. Make it again with "
+        "`make_set` and `overwrite`."
+    )
 
 
 def _with_float_images(examples: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

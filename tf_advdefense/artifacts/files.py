@@ -23,6 +23,8 @@ import secrets
 import shutil
 from typing import Any
 
+from tf_advdefense import untrusted
+
 Path = str | os.PathLike[str]
 REQUEST = "request.json"
 CONFIG = "config.json"
@@ -88,7 +90,7 @@ def read_json(path: Path) -> Any:
         ValueError: it is not JSON.
     """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        return untrusted.read_json(path)
     except ValueError as error:
         raise ValueError(
             f"{path} is not readable JSON ({error}). Remove the directory it lies in "

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 
 from tf_advdefense import __version__
+from tf_advdefense import untrusted
 from tf_advdefense import zoo
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import finished
@@ -171,6 +172,7 @@ def load_model(path: files.Path) -> keras.Model:
 
 def _load_keras(path: pathlib.Path) -> keras.Model:
     try:
+        untrusted.check_archive(path)
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras lets through whatever its parts raise.
         text = str(error)

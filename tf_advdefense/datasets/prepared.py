@@ -8,6 +8,7 @@ prepared.examples("test")       # tf.data of {"image", "label"}
 from collections.abc import Sequence
 import hashlib
 import os
+import re
 import shutil
 import socket
 import urllib.parse
@@ -18,6 +19,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_advdefense import locks
+from tf_advdefense import untrusted
 from tf_advdefense.datasets import cache
 from tf_advdefense.datasets.digits import Digits
 
@@ -54,6 +56,11 @@ class Prepared:
                 f"Images must be stored as uint8. Received: {dtype} in "
                 f"data set {self.name}."
             )
+        try:
+            paths = self._builder.info.splits[split].filepaths
+            untrusted.check_files(self.directory, paths)
+        except ValueError as error:
+            raise damaged(self.directory, split, str(error)) from error
         return self._builder.as_dataset(split=split, shuffle_files=False)
 
     def key(self, splits: Sequence[str]) -> str:
@@ -141,6 +148,8 @@ def _tfds(name, data_dir):
 
 def _builder(name, directory):
     try:
+        if directory:
+            untrusted.check_tfds(os.path.join(directory, re.split("[:/]", name)[0]))
         return tfds.builder(name, data_dir=directory)
     except tfds.core.registered.DatasetNotFoundError as error:
         raise ValueError(

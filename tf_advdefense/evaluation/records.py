@@ -29,6 +29,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from tf_advdefense import untrusted
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts.former_formats import without_kind
 from tf_advdefense.evaluation.placement import Placement
@@ -291,9 +292,8 @@ def _check_fields(name: str, entry: Mapping, fields: tuple[str, ...]) -> None:
 
 def _read_arrays(path: pathlib.Path) -> PerExample:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # NumPy lets through what zipfile and zlib raise.
+        return untrusted.read_arrays(path)
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} is missing or damaged ({error}). Remove it and measure again with "
             "`compare`."

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense import untrusted
 from tf_advdefense.artifacts.files import write_bytes
 from tf_advdefense.training.schedules import Plateau
 
@@ -144,8 +145,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Assign a file's arrays to the variables; returns its `meta`."""
         data = io.BytesIO(self._files.read(_path(name)))
         try:
-            with np.load(data, allow_pickle=False) as file:
-                arrays = dict(file)
+            arrays = untrusted.read_arrays(data)
             pairs = [
                 (variable, arrays[f"{group}/{i}"])
                 for group, variables in groups.items()
