@@ -56,12 +56,12 @@ def run(binary, *flags):
     return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
 
 
-def load(name, data_dir=None, image_size=None, color=None, test_only=False):
+def load(name, data_dir=None, image_size=None, color=None, test_only=False, **more):
     """`datasets.load`, of `digits` once per process: dozens of commands read it."""
     from tf_advdefense.datasets import load_dataset
 
-    if name != "digits" or image_size or color:
-        return load_dataset(name, data_dir, image_size, color, test_only)
+    if name != "digits" or image_size or color or more:
+        return load_dataset(name, data_dir, image_size, color, test_only, **more)
     data = _digits()
     none = data.test.take(0)
     return dataclasses.replace(data, train=none, validation=none) if test_only else data

@@ -9,6 +9,7 @@ import pytest
 from tf_advdefense import datasets
 from tf_advdefense.datasets import fingerprints
 from tf_advdefense.datasets import sources
+from tf_advdefense.datasets.resize import Resize
 
 load = importlib.import_module("tf_advdefense.datasets.load")
 
@@ -17,10 +18,10 @@ load = importlib.import_module("tf_advdefense.datasets.load")
 def read(monkeypatch, tmp_path):
     """The splits that are read, with an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    splits, original = [], load._read
+    splits, original = [], load.decoded
     monkeypatch.setattr(
         load,
-        "_read",
+        "decoded",
         lambda builder, split, size: (
             splits.append(split) or original(builder, split, size)
         ),
@@ -47,15 +48,16 @@ def test_other_content_and_other_sizes_are_read_anew(read):
     datasets.load("digits")
     source = sources.open_source("digits")
     splits = ["train", "test"]
-    key, sized = source.key(splits), load._key(source, splits, None)
-    assert fingerprints.known(sized)
-    assert load._key(source, splits, 16) != sized
-    assert source.key(["test"]) != key
+    key = load._key(source, splits, Resize())
+    assert fingerprints.known(key)
+    for other in (Resize(16), Resize(16, center_crop=True)):
+        assert load._key(source, splits, other) != key
+    assert load._key(source, ["test"], Resize()) != key
     [record] = pathlib.Path(source.directory).glob("*-train.tfrecord-*")
     content = bytearray(record.read_bytes())
     content[-1] ^= 1
     record.write_bytes(content)
-    assert source.key(splits) != key
+    assert load._key(source, splits, Resize()) != key
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(read, tmp_path):

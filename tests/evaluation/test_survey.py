@@ -254,7 +254,7 @@ def test_clean_images_are_found_by_their_index(tmp_path, model, data):
     rows = [7, 3, 19, 0, 11]
     stored, examples = write_set(tmp_path, model, data, rows)
     np.testing.assert_array_equal(
-        clean_images(data, stored, examples), data.test.images[rows]
+        clean_images(data, stored, examples["clean_index"]), data.test.images[rows]
     )
 
 

@@ -55,8 +55,12 @@ def is_one_line(result):
 
 def weights(outputs, name="a"):
     """The hash of a run's weights and architecture."""
-    config = json.loads((outputs / "runs" / name / "config.json").read_text())
-    return config["weights_sha256"]
+    return config(outputs, name)["weights_sha256"]
+
+
+def config(outputs, name):
+    """The configuration of a run."""
+    return json.loads((outputs / "runs" / name / "config.json").read_text())
 
 
 def set_files(outputs, name):

@@ -205,6 +205,19 @@ def define_data(values: FlagValues, batch_size: int | None = 128) -> Group:
         ("rgb", "grayscale"),
         "Channels of the images; default: as stored, of a folder rgb.",
     )
+    data.switch(
+        "center_crop",
+        False,
+        "Resize the shorter side to 8/7 of --image_size and cut out the centre; "
+        "default: both sides are resized.",
+    )
+    data.choice(
+        "in_memory",
+        None,
+        ("yes", "no"),
+        "Decode all images once, or where they are needed; default: once, if they are "
+        "at most 1 GiB.",
+    )
     by_size = "Images per batch; default: 128, of a small data set fewer."
     about = "Images per batch." if batch_size else by_size
     data.whole("batch_size", batch_size, about, at_least=1)

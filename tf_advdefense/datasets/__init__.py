@@ -8,10 +8,11 @@ embedded `digits`. Shape, class names and sizes come from the data set itself. T
 source, write its `sources.Source` and a line in `sources.open_source`.
 """
 
+from tf_advdefense.datasets.load import READING
 from tf_advdefense.datasets.load import load
 from tf_advdefense.datasets.splits import Dataset
 from tf_advdefense.datasets.splits import Split
 
 load_dataset = load
 
-__all__ = ["Dataset", "Split", "load", "load_dataset"]
+__all__ = ["READING", "Dataset", "Split", "load", "load_dataset"]

@@ -14,16 +14,19 @@ as .ipynb_checkpoints or ._1.png, is neither a class nor an image.
 
 import collections
 from collections.abc import Iterator
-from collections.abc import Sequence
+import hashlib
 import io
 import os
 import pathlib
 import random
 import re
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import tensorflow as tf
+
+from tf_advdefense.datasets import records
 
 CHANNELS = {"rgb": 3, "grayscale": 1}
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -80,22 +83,47 @@ class Folder:
 
         Their order is the same everywhere.
         """
-        paths, labels = zip(*self._files[split])
-        channels = self._channels
-        return tf.data.Dataset.from_tensor_slices((list(paths), list(labels))).map(
-            lambda path, label: {"label": label, **_decoded(path, channels)},
+        paths, labels = self._paths(split), self.labels(split)
+        return tf.data.Dataset.from_tensor_slices((paths, labels)).map(
+            lambda path, label: {
+                "label": label,
+                **_decoded(tf.io.read_file(path), self._channels),
+            },
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
-    def key(self, splits: Sequence[str]) -> None:
-        """None: the content of a folder is known by its decoded images only."""
+    def records(self, split: str) -> records.Files:
+        """The contents of its files."""
+        return records.Files(self._paths(split))
+
+    def labels(self, split: str) -> np.ndarray:
+        """int64 `[n]`."""
+        return np.array([label for _, label in self._files[split]], np.int64)
+
+    def decode(self, record: tf.Tensor) -> tf.Tensor:
+        """The image of a file's content."""
+        return _decoded(record, self._channels)["image"]
+
+    def described(self, split: str) -> Any:
+        """The names and sizes of its files."""
+        return [
+            (os.path.relpath(path, self.directory), os.path.getsize(path))
+            for path in self._paths(split)
+        ]
+
+    def hashed(self, split: str) -> str:
+        """The SHA-256 of its files and labels."""
+        digest = hashlib.sha256(self.labels(split).tobytes())
+        for path in self._paths(split):
+            digest.update(hashlib.sha256(pathlib.Path(path).read_bytes()).digest())
+        return digest.hexdigest()
 
     def explained(self, split: str, start: int, error: tf.errors.OpError) -> Exception:
         """An error that names the first image from `start` on that is unreadable."""
         reason = error.message
         for path, _ in self._files[split][start:]:
             try:
-                _decoded(path, self._channels)
+                _decoded(tf.io.read_file(path), self._channels)
             except tf.errors.OpError as found:
                 reason = _AROUND_REASONS.sub("", found.message)
                 break
@@ -108,6 +136,9 @@ class Folder:
         )
 
     # === What is in it ===
+
+    def _paths(self, split):
+        return [path for path, _ in self._files[split]]
 
     def _examples_of(self, split, classes):
         """The paths and labels of a split, in the order of `tfds.ImageFolder`."""
@@ -220,9 +251,8 @@ def _class_names(
 # === Decoding ===
 
 
-def _decoded(path, channels):
+def _decoded(data, channels):
     """`image` uint8 `[h, w, channels]` and `alpha`, whether that is left out."""
-    data = tf.io.read_file(path)
     is_png = tf.strings.substr(data, 0, 4) == b"\x89PNG"
     is_jpeg = tf.strings.substr(data, 0, 2) == b"\xff\xd8"
     image, alpha = tf.cond(

@@ -1,25 +1,29 @@
-"""Read a data set by name into memory."""
+"""Read a data set by name: into memory, or, if it is large, from the disk."""
 
 import dataclasses
 import hashlib
-import re
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.datasets import fingerprints
+from tf_advdefense.datasets.decoded import decoded
+from tf_advdefense.datasets.decoded import unequal
 from tf_advdefense.datasets.prepared import DamagedData
-from tf_advdefense.datasets.prepared import damaged
 from tf_advdefense.datasets.prepared import forget_digits
+from tf_advdefense.datasets.resize import Resize
 from tf_advdefense.datasets.sources import Source
 from tf_advdefense.datasets.sources import open_source
 from tf_advdefense.datasets.splits import Dataset
 from tf_advdefense.datasets.splits import Split
 from tf_advdefense.datasets.splits import mix_classes
 from tf_advdefense.datasets.splits import split_up
+from tf_advdefense.datasets.stored import Stored
 
-_BATCH = 1000
+# What `load` takes that decides what the images are.
+READING = ("image_size", "color", "center_crop", "in_memory")
+_LARGE = 2**30  # Bytes of decoded images.
 
 
 def load(
@@ -28,12 +32,20 @@ def load(
     image_size: int | None = None,
     color: str | None = None,
     test_only: bool = False,
+    *,
+    in_memory: str = "auto",
+    center_crop: bool = False,
 ) -> Dataset:
-    """Decode a data set once into memory (CIFAR-10: 184 MB).
+    """A data set, decoded once into memory (CIFAR-10: 184 MB) or where it is needed.
 
-    The validation split is a tenth of train, chosen by the content's fingerprint and
-    nothing else; test stays test (`validation`, where a set of TFDS has no test). A set
-    without train has empty train and validation splits: models can be measured on it.
+    The validation split is a tenth of train, chosen by the fingerprint and nothing
+    else; test stays test (`validation`, where a set of TFDS has no test). A set without
+    train has empty train and validation splits: models can be measured on it.
+
+    The images of a large set are `Stored`, and its fingerprint is that of its test
+    files and of what is known of train without reading it; that of a set in memory is
+    of all decoded images. Labels are in memory, and only the splits that are asked for
+    are read.
 
     Args:
       name: TFDS name, `folder:PATH` or `digits`.
@@ -43,6 +55,9 @@ def load(
       color: of a folder, "rgb", its default, or "grayscale", which makes one channel.
       test_only: leave train and validation empty; they are not even read where the
         fingerprint is known from a former reading.
+      in_memory: "yes", "no", or "auto": yes, unless the decoded images are more than
+        1 GiB.
+      center_crop: see `Resize`.
 
     Returns:
       A `Dataset`.
@@ -51,46 +66,42 @@ def load(
       ValueError: unknown set, images of unequal size, no test split.
       FileNotFoundError: not prepared and not downloadable, or no such folder.
     """
+    if in_memory not in ("auto", "yes", "no"):
+        raise ValueError(
+            f"`in_memory` must be auto, yes or no. Received: in_memory={in_memory}."
+        )
+    given = {
+        "image_size": image_size,
+        "color": color,
+        "center_crop": center_crop,
+        "in_memory": in_memory if in_memory != "auto" else None,
+    }
+    reading = {key: given[key] for key in READING if given[key]}
+    asked = name, data_dir, reading, test_only
     try:
-        return _loaded(name, data_dir, image_size, color, test_only)
+        return _loaded(*asked)
     except DamagedData:
         if name != "digits":
             raise
         forget_digits()  # What is kept here can be made again.
-        return _loaded(name, data_dir, image_size, color, test_only)
+        return _loaded(*asked)
 
 
-def _loaded(name, data_dir, image_size, color, test_only):
-    source = open_source(name, data_dir, color)
-    named = _test_split(source, name)
-    test, notes = _read(source, named, image_size)
-    train = none = test.take(0)
+def _loaded(name, data_dir, reading, test_only):
+    source = open_source(name, data_dir, reading.get("color"))
+    resize = Resize(reading.get("image_size"), reading.get("center_crop", False))
+    splits = [split for split in ("train",) if split in source.sizes]
+    splits.append(_test_split(source, name))
     how: dict[str, Any] = {
-        "image_size": image_size,
-        "color": color,
+        "reading": reading,
         "directory": source.directory,
-        "notes": (*source.notes, *notes),
+        "notes": source.notes,
     }
-    splits = [split for split in ("train", named) if split in source.sizes]
-    key = _key(source, splits, image_size)
-    known = fingerprints.known(key)
-    if test_only and known:
-        test = mix_classes(test, known)
-        return Dataset(name, source.class_names, known, none, none, test, **how)
-    if "train" in splits:
-        train, notes = _read(source, "train", image_size)
-        how["notes"] += notes
-        _check_alike(name, train, test)
-    data = split_up(name, source.class_names, train, test, **how)
-    fingerprints.remember(key, data.fingerprint)
-    if test_only:
-        data = dataclasses.replace(data, train=none, validation=none)
-    return data
-
-
-def _key(source: Source, splits: list[str], image_size: int | None) -> str | None:
-    key = source.key(splits)
-    return key and hashlib.sha256(f"{key} {image_size}".encode()).hexdigest()
+    in_memory = reading.get("in_memory")
+    if in_memory is None:
+        in_memory = "no" if _is_large(source, splits, resize) else "yes"
+    read = _in_memory if in_memory == "yes" else _on_disk
+    return read(name, source, splits, resize, test_only, how)
 
 
 def _test_split(source, name):
@@ -103,54 +114,98 @@ def _test_split(source, name):
     return available[0]
 
 
-def _read(
-    source: Source, split: str, image_size: int | None
-) -> tuple[Split, tuple[str, ...]]:
-    """The images of a split, and what is to be said of them."""
-    examples = source.examples(split).map(
-        lambda e: (
-            _resize(e["image"], image_size),
-            e["label"],
-            e.get("alpha", False),
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    batches: list[tuple[np.ndarray, ...]] = []
+def _is_large(source: Source, splits: list[str], resize: Resize) -> bool:
+    """Whether all splits are, whichever are asked for: they have one fingerprint."""
+    number = sum(source.sizes[split] for split in splits)
+    return number * np.prod(_image_shape(source, splits[-1], resize)) > _LARGE
+
+
+def _image_shape(source: Source, split: str, resize: Resize) -> tuple[int, ...]:
+    """That of the first image."""
+    images = source.examples(split).take(1).map(lambda e: resize(e["image"]))
     try:
-        for batch in examples.batch(_BATCH).as_numpy_iterator():
-            batches.append(batch)
+        for image in images.as_numpy_iterator():
+            return tuple(image.shape)
     except tf.errors.OpError as error:
-        sizes = re.findall(r"\[(\d+),(\d+),\d+\]", error.message)
-        if " batch" in error.message and len(sizes) == 2:
-            raise _unequal(f"{source.name}/{split}", *sizes) from error
-        raise source.explained(split, _BATCH * len(batches), error) from error
-    number = sum(len(labels) for _, labels, _ in batches)
-    if number != source.sizes[split]:
-        reason = f"{number} of {source.sizes[split]} images"
-        raise damaged(source.directory, split, reason)
-    images, labels, alpha = (np.concatenate(part) for part in zip(*batches))
-    notes = ()
-    if alpha.any():
-        notes = (f"the alpha channel of {alpha.sum()} {split} images is left out",)
-    return Split(images, labels.astype(np.int64), np.arange(len(labels))), notes
+        raise source.explained(split, 0, error) from error
+    return (0, 0, 0)
 
 
-def _check_alike(name: str, train: Split, test: Split) -> None:
-    """Images of both splits must have one size."""
-    shapes = train.images.shape[1:], test.images.shape[1:]
-    if shapes[0] != shapes[1]:
-        raise _unequal(f"train and test of {name}", *shapes)
+# === In memory ===
 
 
-def _unequal(where, one, other):
-    return ValueError(
-        f"All images must have one size. Received: {one[0]}x{one[1]} and "
-        f"{other[0]}x{other[1]} in {where}. Resize them with `image_size=32`, say."
+def _in_memory(name, source, splits, resize, test_only, how):
+    test, notes = decoded(source, splits[-1], resize)
+    how["notes"] += notes
+    train = none = test.take(0)
+    key = _key(source, splits, resize)
+    known = fingerprints.known(key)
+    if test_only and known:
+        test = mix_classes(test, known)
+        return Dataset(name, source.class_names, known, none, none, test, **how)
+    if "train" in splits:
+        train, notes = decoded(source, "train", resize)
+        how["notes"] += notes
+        shapes = train.images.shape[1:], test.images.shape[1:]
+        if shapes[0] != shapes[1]:
+            raise unequal(name, "train and test", *shapes)
+    data = split_up(name, source.class_names, train, test, **how)
+    fingerprints.remember(key, data.fingerprint)
+    if test_only:
+        data = dataclasses.replace(data, train=none, validation=none)
+    return data
+
+
+def _key(source: Source, splits: list[str], resize: Resize) -> str:
+    """A hash of all that decides what is decoded."""
+    # Another TensorFlow may decode, or resize, to other pixels.
+    held = [source.class_names, resize, tf.__version__, *map(source.hashed, splits)]
+    return hashlib.sha256(repr(held).encode()).hexdigest()
+
+
+# === On disk ===
+
+
+def _on_disk(name, source, splits, resize, test_only, how):
+    fingerprint = _fingerprint(source, splits, resize, how["reading"].get("color"))
+    shape = _image_shape(source, splits[-1], resize)
+    test = _stored(source, splits[-1], resize, shape)
+    train = test.take(0)
+    if "train" in splits and not test_only:
+        train = _stored(source, "train", resize, shape)
+    return split_up(
+        name, source.class_names, train, test, fingerprint=fingerprint, **how
     )
 
 
-def _resize(image, image_size):
-    if image_size is None:
-        return image
-    resized = tf.image.resize(image, (image_size, image_size), antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+def _fingerprint(
+    source: Source, splits: list[str], resize: Resize, color: str | None
+) -> str:
+    held = [
+        *(source.class_names, resize, color),
+        *((split, source.described(split)) for split in splits),
+        source.hashed(splits[-1]),
+    ]
+    return hashlib.sha256(repr(held).encode()).hexdigest()
+
+
+def _stored(
+    source: Source, split: str, resize: Resize, shape: tuple[int, ...]
+) -> Split:
+    def explained(row: int, error: tf.errors.OpError) -> Exception:
+        if "not compatible with expected shape" in error.message:
+            return ValueError(
+                "All images must have one size. Received: others than "
+                f"{shape[0]}x{shape[1]} in {source.name}/{split}. Resize them with "
+                "`image_size=32`, say."
+            )
+        return source.explained(split, row, error)
+
+    images = Stored(
+        source.records(split),
+        lambda record: resize(source.decode(record)),
+        shape,
+        explained=explained,
+    )
+    labels = source.labels(split)
+    return Split(images, labels, np.arange(len(labels)))

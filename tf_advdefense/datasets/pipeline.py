@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tf_advdefense.datasets.augmentation import Augmentation
 from tf_advdefense.datasets.splits import Split
+from tf_advdefense.datasets.stored import Stored
 
 _CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
 _BATCH_SIZE, _LEAST_BATCH, _LEAST_STEPS = 128, 16, 32
@@ -92,7 +93,10 @@ def training_batches(
     """
     steps = steps_per_epoch(split, batch_size)
     adv_size = num_adversarial(batch_size, adv_fraction) if adversarial else 0
-    source = (tf.constant(split.images), tf.constant(split.labels))
+    images = split.images
+    if not isinstance(images, Stored):
+        images = tf.constant(images)
+    source = images, tf.constant(split.labels)
 
     def one_epoch(epoch):
         clean = _clean_epoch(source, steps, batch_size - adv_size, seed, epoch, augment)
@@ -109,17 +113,28 @@ def training_batches(
     return batches.apply(number).prefetch(2)
 
 
+def in_order(split: Split, batch_size: int) -> tf.data.Dataset:
+    """Batches of (uint8 images, labels), the last of which may be smaller."""
+    labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(batch_size)
+    if isinstance(split.images, Stored):
+        return tf.data.Dataset.zip(split.images.in_order(batch_size), labels)
+    images = tf.data.Dataset.from_tensor_slices(split.images).batch(batch_size)
+    return tf.data.Dataset.zip(images, labels)
+
+
 def _clean_epoch(source, steps, size, seed, epoch, augment):
     images, labels = source
     last = len(labels) - 1
     seed = tf.constant(seed, tf.int64)
 
-    def batch(step):
+    def index_of(step):
         position = step * size + tf.range(size, dtype=tf.int64)
-        index = tf.random.experimental.index_shuffle(
+        return tf.random.experimental.index_shuffle(
             position, tf.stack([seed, epoch]), tf.constant(last, tf.int64)
         )
-        image = tf.cast(tf.gather(images, index), tf.float32) / 255.0
+
+    def batch(step, grey_levels):
+        image = tf.cast(grey_levels, tf.float32) / 255.0
         if augment is not None:
             image = augment(image, _batch_seed(seed, epoch, step, _CLEAN))
         draw = tf.random.stateless_uniform(
@@ -129,9 +144,18 @@ def _clean_epoch(source, steps, size, seed, epoch, augment):
             maxval=None,
             dtype=tf.int64,
         )
-        return {"image": image, "label": tf.gather(labels, index), "draw": draw}
+        label = tf.gather(labels, index_of(step))
+        return {"image": image, "label": label, "draw": draw}
 
-    return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2)
+    positions = tf.data.Dataset.range(steps)
+    if isinstance(images, Stored):
+        grey_levels = images.batches(positions.map(index_of))
+        pairs = tf.data.Dataset.zip(positions, grey_levels)
+        return pairs.map(batch, num_parallel_calls=2)
+    return positions.map(
+        lambda step: batch(step, tf.gather(images, index_of(step))),
+        num_parallel_calls=2,
+    )
 
 
 def _adversarial_epoch(sources, steps, size, seed, epoch, augment):

@@ -5,12 +5,12 @@ prepared.sizes                  # {"train": 50000, "test": 10000}
 prepared.examples("test")       # tf.data of {"image", "label"}
 """
 
-from collections.abc import Sequence
 import hashlib
 import os
 import re
 import shutil
 import socket
+from typing import Any
 import urllib.parse
 import urllib.request
 
@@ -21,6 +21,7 @@ import tensorflow_datasets as tfds
 from tf_advdefense import locks
 from tf_advdefense import untrusted
 from tf_advdefense.datasets import cache
+from tf_advdefense.datasets import records
 from tf_advdefense.datasets.digits import Digits
 
 _REMEDIES = (
@@ -28,6 +29,8 @@ _REMEDIES = (
     "images of your own with `dataset=folder:PATH`, or the embedded `dataset=digits`."
 )
 _CONNECT_SECONDS = 5.0
+_IN_TURN = 16  # Files that TFDS reads at a time, where their order is not of meaning.
+_LABELS = 4096  # Read at a time.
 
 
 class DamagedData(ValueError):
@@ -50,28 +53,48 @@ class Prepared:
 
     def examples(self, split: str) -> tf.data.Dataset:
         """`image` uint8 and `label` int64, in the order in which they are stored."""
-        dtype = np.dtype(self._builder.info.features["image"].np_dtype)
-        if dtype != np.uint8:
-            raise ValueError(
-                f"Images must be stored as uint8. Received: {dtype} in "
-                f"data set {self.name}."
-            )
-        try:
-            paths = self._builder.info.splits[split].filepaths
-            untrusted.check_files(self.directory, paths)
-        except ValueError as error:
-            raise damaged(self.directory, split, str(error)) from error
-        return self._builder.as_dataset(split=split, shuffle_files=False)
+        return self._read(split)
 
-    def key(self, splits: Sequence[str]) -> str:
-        """The SHA-256 of all that decides what is decoded."""
-        # Another TensorFlow may decode to other pixels.
-        digest = hashlib.sha256(repr((self.class_names, tf.__version__)).encode())
-        for split in splits:
-            digest.update(split.encode())
-            for path in self._builder.info.splits[split].filepaths:
-                with open(path, "rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
+    def records(self, split: str) -> records.Records:
+        """Its records, in the same order."""
+        self._check(split)
+        paths, info = self._paths(split), self._builder.info
+        if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+            return records.ArrayRecordFiles(paths)
+        if info.file_format != tfds.core.FileFormat.TFRECORD:
+            raise ValueError(
+                "A data set must be prepared in the file format tfrecord or "
+                f"array_record. Received: {self.name} in {info.file_format.value}. "
+                "Prepare it again."
+            )
+        in_turn = 1 if info.disable_shuffling else _IN_TURN
+        return records.RecordFiles(paths, in_turn=in_turn)
+
+    def labels(self, split: str) -> np.ndarray:
+        """int64 `[n]`, without decoding an image."""
+        undecoded = self._read(split, {"image": tfds.decode.SkipDecoding()})
+        batches = undecoded.map(lambda e: e["label"]).batch(_LABELS)
+        try:
+            found = list(batches.as_numpy_iterator())
+        except tf.errors.OpError as error:
+            raise self.explained(split, 0, error) from error
+        return np.concatenate(found).astype(np.int64)
+
+    def decode(self, record: tf.Tensor) -> tf.Tensor:
+        """The image of a record."""
+        return self._builder.info.features.deserialize_example(record)["image"]
+
+    def described(self, split: str) -> Any:
+        """What its metadata say of it."""
+        info = self._builder.info.splits[split]
+        return str(self._builder.version), info.shard_lengths, info.num_bytes
+
+    def hashed(self, split: str) -> str:
+        """The SHA-256 of its record files."""
+        digest = hashlib.sha256(split.encode())
+        for path in self._paths(split):
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
 
     def explained(self, split: str, start: int, error: tf.errors.OpError) -> Exception:
@@ -83,6 +106,34 @@ class Prepared:
                 f"that is not: {reason}"
             )
         return damaged(self.directory, split, error.message.splitlines()[0])
+
+    def _read(self, split, decoders=None):
+        self._check(split)
+        info = self._builder.info
+        if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+            return self._builder.as_dataset(
+                split=split, shuffle_files=False, decoders=decoders
+            )
+        # Of these TFDS makes no `tf.data.Dataset`.
+        return records.in_order(self.records(split)).map(
+            lambda record: info.features.deserialize_example(record, decoders=decoders),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def _paths(self, split):
+        return self._builder.info.splits[split].filepaths
+
+    def _check(self, split):
+        dtype = np.dtype(self._builder.info.features["image"].np_dtype)
+        if dtype != np.uint8:
+            raise ValueError(
+                f"Images must be stored as uint8. Received: {dtype} in "
+                f"data set {self.name}."
+            )
+        try:
+            untrusted.check_files(self.directory, self._paths(split))
+        except ValueError as error:
+            raise damaged(self.directory, split, str(error)) from error
 
 
 def damaged(directory: str, split: str, reason: str) -> DamagedData:

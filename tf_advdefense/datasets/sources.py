@@ -1,13 +1,15 @@
 """Open a data set by name: any of TFDS, an image folder, or `digits`."""
 
 from collections.abc import Mapping
-from collections.abc import Sequence
+from typing import Any
 from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.datasets.folder import Folder
 from tf_advdefense.datasets.prepared import open_prepared
+from tf_advdefense.datasets.records import Records
 
 
 class Source(Protocol):
@@ -30,8 +32,20 @@ class Source(Protocol):
     def examples(self, split: str) -> tf.data.Dataset:
         """`image` uint8 `[h, w, c]` and `label` int64, always in the same order."""
 
-    def key(self, splits: Sequence[str]) -> str | None:
-        """A hash of what the images are decoded from; None: there is none."""
+    def records(self, split: str) -> Records:
+        """What `decode` makes these images of, in the same order."""
+
+    def decode(self, record: tf.Tensor) -> tf.Tensor:
+        """An image uint8 `[h, w, c]`, in a graph."""
+
+    def labels(self, split: str) -> np.ndarray:
+        """int64 `[n]`, without decoding an image."""
+
+    def described(self, split: str) -> Any:
+        """What is known of it without reading it; other content has another."""
+
+    def hashed(self, split: str) -> str:
+        """A hash of all that its images are decoded from."""
 
     def explained(self, split: str, start: int, error: tf.errors.OpError) -> Exception:
         """What to raise where `examples` failed after `start` images."""

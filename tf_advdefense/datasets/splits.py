@@ -3,6 +3,7 @@
 The cut depends on the content's fingerprint and on nothing else.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import hashlib
 from typing import Any
@@ -10,15 +11,19 @@ from typing import Any
 import numpy as np
 
 from tf_advdefense.datasets import augmentation
+from tf_advdefense.datasets.stored import Stored
 
 _VALIDATION_SHARE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images uint8 [n, h, w, c], labels int64 [n], and their index in TFDS' split."""
+    """Images uint8 [n, h, w, c], labels int64 [n], and their index in TFDS' split.
 
-    images: np.ndarray
+    The images of a large set are `Stored`, with the looks of an array.
+    """
+
+    images: Any
     labels: np.ndarray
     index: np.ndarray
 
@@ -27,7 +32,13 @@ class Split:
 
     def take(self, num_examples: int | None) -> "Split":
         """The first `num_examples` (all, if None or fewer)."""
-        return _select(self, slice(num_examples))
+        return self.at(slice(num_examples))
+
+    def at(self, which: Any) -> "Split":
+        """The images of a slice, numbers or a mask; `Stored` ones stay on disk."""
+        images = self.images
+        images = images.at(which) if isinstance(images, Stored) else images[which]
+        return Split(images, self.labels[which], self.index[which])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +50,7 @@ class Dataset:
       class_names: in the order of the labels.
       fingerprint: the SHA-256 of its decoded content.
       train, validation, test: its splits.
-      image_size: the side its images were resized to; None: they are as stored.
-      color: as a folder's images were read, "rgb" or "grayscale"; None: as by default.
+      reading: the arguments of `load` that decide what its images are, but defaults.
       directory: where it is stored; None: in memory only.
       notes: what its user should know of it: files that are not read.
     """
@@ -51,8 +61,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
-    image_size: int | None = None
-    color: str | None = None
+    reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     directory: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -91,17 +100,20 @@ def split_up(
     class_names: tuple[str, ...],
     train: Split,
     test: Split,
+    *,
+    fingerprint: str | None = None,
     **read: Any,
 ) -> Dataset:
     """The data set of what was read, with a tenth of train held out for validation.
 
     Args:
       name, class_names, train, test: see `Dataset`.
+      fingerprint: None: that of the images, which are all in memory.
       **read: other fields of `Dataset`: how it was read.
     """
-    fingerprint = fingerprint_of(class_names, train, test)
+    fingerprint = fingerprint or fingerprint_of(class_names, train, test)
     held_out = _validation_mask(len(train), fingerprint)
-    splits = (_select(train, ~held_out), _select(train, held_out), test)
+    splits = (train.at(~held_out), train.at(held_out), test)
     mixed = (mix_classes(split, fingerprint) for split in splits)
     return Dataset(name, class_names, fingerprint, *mixed, **read)
 
@@ -127,13 +139,9 @@ def mix_classes(split: Split, fingerprint: str) -> Split:
     """Permute a split stored class by class, so that its first images are a sample."""
     if np.any(np.diff(split.labels) < 0):
         return split
-    return _select(split, _permutation(len(split), fingerprint))
+    return split.at(_permutation(len(split), fingerprint))
 
 
 def _permutation(size, fingerprint):
     generator = np.random.Generator(np.random.PCG64(int(fingerprint, 16)))
     return generator.permutation(size)
-
-
-def _select(split, which):
-    return Split(*(a[which] for a in (split.images, split.labels, split.index)))

@@ -44,13 +44,13 @@ def example_grids(
 def _grid(adv_set: AdversarialSet, data: Dataset) -> dict[str, Any]:
     request = adv_set.config["request"]
     arrays = adversarial_sets.read_arrays(adv_set)
-    clean = clean_images(data, adv_set, arrays)
     shown = np.flatnonzero(arrays["label"] == arrays["clean_prediction"])[:_SHOWN]
+    clean = clean_images(data, adv_set, arrays["clean_index"][shown])
     classes = ("label", "clean_prediction", "prediction")
     return {
         **{key: request[key] for key in ("attack", "eps_text", "source")},
         "title": adv_set.config.get("title"),
-        "clean": as_float(clean[shown]),
+        "clean": as_float(clean),
         "adversarial": arrays["image"][shown],
         **{key: arrays[key][shown] for key in classes},
         "class_names": data.class_names,

@@ -55,7 +55,7 @@ class Looks:
         known = self._rows.setdefault(name, {})
         new = np.array([i for i, at in enumerate(split.index) if at not in known], int)
         if len(new):
-            part = Split(split.images[new], split.labels[new], split.index[new])
+            part = split.at(new)
             rows = _look(model, inference(attacked), part, batch_size)
             known.update(zip(part.index.tolist(), rows))
         rows = np.stack([known[i] for i in split.index.tolist()])

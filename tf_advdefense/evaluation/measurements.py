@@ -155,7 +155,7 @@ class Measurement:
     ) -> scoring.Measured:
         if self.adv_set is not None:
             examples = adversarial_sets.read_arrays(self.adv_set)
-            clean = clean_images(data, self.adv_set, examples)
+            clean = clean_images(data, self.adv_set, examples["clean_index"])
             source = self.adv_set.config["request"]["source_sha256"]
             of_parent = self.target.parent_called(source) is not None
             return scoring.on_set(
@@ -189,15 +189,13 @@ class Measurement:
 
 
 def clean_images(
-    data: Dataset, adv_set: adversarial_sets.AdversarialSet, examples: PerExample
+    data: Dataset, adv_set: adversarial_sets.AdversarialSet, index: np.ndarray
 ) -> np.ndarray:
-    """The images uint8 [n, ...] that a set's `examples` were made from, in order."""
-    split = data.split(adv_set.config["request"]["split"])
-    return _rows(split, examples["clean_index"]).images
+    """The images uint8 [n, ...] of a set's `clean_index`, in its order."""
+    return _rows(data.split(adv_set.config["request"]["split"]), index).images
 
 
 def _rows(split: Split, index: np.ndarray) -> Split:
     """The images of these indices, in their order."""
     position = {index: i for i, index in enumerate(split.index.tolist())}
-    rows = [position[i] for i in index.tolist()]
-    return Split(split.images[rows], split.labels[rows], split.index[rows])
+    return split.at([position[i] for i in index.tolist()])

@@ -152,8 +152,9 @@ def check_trained_on(run: runs.Run, data: Dataset) -> None:
         raise ValueError(
             "A run is attacked on the data set it was trained on. Received: "
             f"dataset={data.name} for {run.name}, trained on {request['dataset']} of "
-            f"other content. Or insist with its `model_path`, {run.model_path}, "
-            "instead of the run."
+            "other content, or read otherwise (`image_size`, `color`, `center_crop`, "
+            f"`in_memory`). Or insist with its `model_path`, {run.model_path}, instead "
+            "of the run."
         )
 
 

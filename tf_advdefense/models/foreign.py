@@ -97,7 +97,7 @@ def adapt(
 
 
 def _is_large(images):
-    return images[0, ..., 0].size > _LARGE
+    return images.shape[1] * images.shape[2] > _LARGE
 
 
 # === What the model says of the images at hand ===

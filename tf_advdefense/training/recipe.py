@@ -190,8 +190,8 @@ class Recipe:
             "augmentation": self.augmentation(data)._asdict(),
             **(named if layers else {}),
             **{key: getattr(self, key) for key in _RECORDED},
-            "image_size": data.image_size,
-            **({"color": data.color} if data.color else {}),
+            "image_size": None,
+            **data.reading,
             **({"freeze": list(self.freeze)} if self.freeze else {}),
             **({"awp": self.awp} if self.awp else {}),
         }

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.datasets import Split
+from tf_advdefense.datasets import pipeline
 from tf_advdefense.images import as_float
 from tf_advdefense.training.checkpoints import Checkpoint
 from tf_advdefense.training.robust_validation import EXAMPLES
@@ -100,13 +101,10 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 def validation_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
     """Clean batches of a `Split`, {"image": float32 in [0, 1], "label"}."""
-    batches = tf.data.Dataset.from_tensor_slices(
-        {"image": split.images, "label": split.labels}
-    ).batch(batch_size)
-    return batches.map(
-        lambda b: {
-            "image": tf.cast(b["image"], tf.float32) / 255.0,
-            "label": b["label"],
+    return pipeline.in_order(split, batch_size).map(
+        lambda image, label: {
+            "image": tf.cast(image, tf.float32) / 255.0,
+            "label": label,
         }
     )
 

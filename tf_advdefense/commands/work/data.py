@@ -21,13 +21,21 @@ def dataset_of(
         were trained on one data set, that one is read.
       test_only: see `datasets.load`.
     """
-    wanted = flags.dataset, flags.image_size, flags.color
+    wanted = {"name": flags.dataset, **reading_of(flags)}
     if flags["dataset"].using_default_value:
-        known = {_trained_on(run.config["request"]) for run in trained}
-        wanted = known.pop() if len(known) == 1 else wanted
-    name, image_size, color = wanted
-    return datasets.load(name, flags.data_dir, image_size, color, test_only)
+        known = [trained_on(run) for run in trained]
+        if known and all(each == known[0] for each in known):
+            wanted = known[0]
+    return datasets.load(data_dir=flags.data_dir, test_only=test_only, **wanted)
 
 
-def _trained_on(request: dict[str, Any]) -> tuple[str, int | None, str | None]:
-    return request["dataset"], request.get("image_size"), request.get("color")
+def reading_of(flags: FlagValues) -> dict[str, Any]:
+    """How images are read, by the flags that were typed."""
+    return {key: flags[key].value for key in datasets.READING if flags[key].value}
+
+
+def trained_on(run: Run) -> dict[str, Any]:
+    """What `datasets.load` reads the data set of a run by."""
+    request = run.config["request"]
+    reading = {key: request[key] for key in datasets.READING if request.get(key)}
+    return {"name": request["dataset"], **reading}

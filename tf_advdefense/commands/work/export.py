@@ -13,6 +13,7 @@ from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
 from tf_advdefense.commands.work import transforms
+from tf_advdefense.commands.work.data import trained_on
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.targets import check_trained_on
 from tf_advdefense.reporting import model_card
@@ -98,8 +99,7 @@ def _check_ours(path: pathlib.Path, directory: pathlib.Path) -> None:
 def _train_images(flags: FlagValues, run: runs.Run) -> np.ndarray:
     """The images that the run was trained on."""
     request = run.config["request"]
-    asked = request["dataset"], flags.data_dir, request["image_size"]
-    data = datasets.load(*asked, request.get("color"))
+    data = datasets.load(data_dir=flags.data_dir, **trained_on(run))
     check_trained_on(run, data)
     return data.train.take(request["train_examples"]).images
 

@@ -9,6 +9,7 @@ from tf_advdefense import distribution
 from tf_advdefense.artifacts import files
 from tf_advdefense.artifacts import runs
 from tf_advdefense.commands.work.data import dataset_of
+from tf_advdefense.commands.work.data import reading_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import repetition
 from tf_advdefense.evaluation.baselines import Baseline
@@ -58,7 +59,8 @@ def _images(flags: FlagValues, run: runs.Run | None, baseline: Baseline) -> Data
     if run is not None or flags["dataset"].present:
         return dataset_of(flags, [run] if run else [], test_only=True)
     name = baseline.dataset["name"]
-    return datasets.load(name, flags.data_dir, flags.image_size, flags.color, True)
+    reading = reading_of(flags)
+    return datasets.load(name, flags.data_dir, test_only=True, **reading)
 
 
 def _given(flags: FlagValues, name: str) -> Any:

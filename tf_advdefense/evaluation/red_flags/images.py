@@ -13,6 +13,7 @@ from tf_advdefense.evaluation.red_flags.evidence import exceeds
 
 _DUPLICATED = 0.01
 _CHANCE = 1e-5
+_AT_ONCE = 256  # Images in memory.
 _FEW = 10  # Of so few images nothing can be said.
 
 
@@ -32,7 +33,11 @@ def _duplicated(evidence: Evidence) -> Iterator[Found]:
     if evidence.data is None:
         return
     images, places = evidence.data.test.images, _attacked(evidence)
-    different = {hashlib.sha256(images[i].tobytes()).digest() for i in places}
+    different = {
+        hashlib.sha256(image.tobytes()).digest()
+        for start in range(0, len(places), _AT_ONCE)
+        for image in images[places[start : start + _AT_ONCE]]
+    }
     again = len(places) - len(different)
     if exceeds(again, len(places), _DUPLICATED):
         yield Found(
