@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 import contextlib
+import functools
+import os
 
 import keras
 import tensorflow as tf
@@ -9,16 +11,19 @@ import tensorflow as tf
 from tf_advdefense.strategies import STRATEGIES
 
 
-def set_up(mixed_precision: bool = False) -> None:
-    """Let GPU memory grow as needed, and choose the precision of computation.
+def set_up(mixed_precision: bool = False, distribute: str = "none") -> None:
+    """Let GPU memory grow, choose the precision of computation, meet other workers.
 
-    Call before any tensor is made. Mixed precision computes in float16 on a GPU (with
-    loss scaling) and bfloat16 elsewhere; variables and logits stay float32.
+    Call before any tensor is made: later, workers cannot be joined. Mixed precision
+    computes in float16 on a GPU (with loss scaling) and bfloat16 elsewhere; variables
+    and logits stay float32.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     if mixed_precision:
         keras.mixed_precision.set_dtype_policy(_mixed_policy())
+    if distribute == "multi_worker":
+        _workers()
 
 
 @contextlib.contextmanager
@@ -38,10 +43,10 @@ def _mixed_policy():
 
 
 def scope(name: str) -> contextlib.AbstractContextManager:
-    """Context in which variables are made: one device, or mirrored over all GPUs.
+    """Context in which variables are made: one device, all GPUs, or several machines.
 
-    Under `mirrored` each device gets its share of a batch, and BatchNorm's statistics
-    are those of the share.
+    Each device gets its share of a batch, and BatchNorm's statistics are those of the
+    share.
     """
     return STRATEGIES.find(name)()
 
@@ -52,6 +57,88 @@ single_device = contextlib.nullcontext
 def mirrored() -> contextlib.AbstractContextManager:
     """The context of `tf.distribute.MirroredStrategy` over all GPUs."""
     return tf.distribute.MirroredStrategy().scope()
+
+
+def multi_worker() -> contextlib.AbstractContextManager:
+    """The context of `MultiWorkerMirroredStrategy` over the workers of TF_CONFIG."""
+    return _workers().scope()
+
+
+@functools.cache
+def _workers() -> tf.distribute.MultiWorkerMirroredStrategy:
+    """One for the process: its workers are met once."""
+    if not os.environ.get("TF_CONFIG"):
+        raise ValueError(
+            "`distribute=multi_worker` is told its workers by the variable TF_CONFIG "
+            "of the environment. Received: none. See docs/scale.md."
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def is_chief() -> bool:
+    """Whether this process writes: the only one, or the first of several workers."""
+    strategy = _met()
+    return strategy is None or strategy.cluster_resolver.task_id == 0
+
+
+def agreed(number: int) -> int:
+    """The number, which must be that of every worker; waits for all of them.
+
+    Raises:
+      ValueError: it is another one elsewhere.
+    """
+    strategy = _met()
+    if strategy is None:
+        return number
+
+    @tf.function
+    def across(number):
+        value = strategy.run(lambda: number)
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+
+    mean = float(across(tf.constant(float(number))))
+    if mean != number:
+        raise ValueError(
+            "All workers must see the same `output_dir`. Received: one that is "
+            f"{number} epochs far here, and others elsewhere. Share it."
+        )
+    return number
+
+
+@contextlib.contextmanager
+def with_all() -> Iterator[None]:
+    """Context of work that needs every worker.
+
+    Raises:
+      ConnectionError: in one line, where one of them ended.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        if _met() is None:
+            raise
+        raise ConnectionError(
+            "All workers must stay until the training ends. Received: one that cannot "
+            "be reached any more. Start all of them again with `resume`."
+        ) from error
+
+
+def _met() -> tf.distribute.MultiWorkerMirroredStrategy | None:
+    """The strategy of several workers, where this process is one, or None."""
+    return _workers() if _workers.cache_info().currsize else None
+
+
+def as_result(value: tf.Tensor) -> tf.Tensor:
+    """What a step returns of a metric: Keras takes a mean over workers, on axis 0."""
+    return value if _met() is None else value[tf.newaxis]
+
+
+def by_position(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same dataset, of whose batches each worker takes its share by position."""
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    return dataset.with_options(options)
 
 
 def positions(size: tf.Tensor) -> tf.Tensor:

@@ -5,5 +5,9 @@ from tf_advdefense.registry import Registry
 STRATEGIES = Registry(
     "distribution",
     "tf_advdefense",
-    {"none": "distribution:single_device", "mirrored": "distribution:mirrored"},
+    {
+        "none": "distribution:single_device",
+        "mirrored": "distribution:mirrored",
+        "multi_worker": "distribution:multi_worker",
+    },
 )

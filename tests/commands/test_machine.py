@@ -102,6 +102,21 @@ def test_signals_are_as_ctrl_c(number, code, capsys):
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_comes_out_as_an_error(number, capsys):
+    """A function written in C makes a SystemError of what is raised within it."""
+
+    def main():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    code, said = told(main, capsys)
+    assert code == 128 + number and said.startswith("Interrupted. Continue with:")
+
+
 def test_an_ignored_signal_stays_ignored(capsys):
     """As under `nohup`."""
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)

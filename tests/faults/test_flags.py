@@ -70,7 +70,7 @@ _FIXED = {
     "make_adv": ["--run=a", "--attack=fgsm", "--dataset=digits"],
     "report": ["--runs=a", "--attacks=fgsm", "--dataset=digits", "--eps=0.1"],
     "export": ["--run=a"],
-    "gate": ["--run=a"],
+    "gate": ["--run=a", "--baseline=outputs/report/results.json"],
 }
 _LAST = {
     "train": ["--epochs=1", "--train_examples=32", "--batch_size=16"],
@@ -80,7 +80,8 @@ _LAST = {
     "gate": ["--num_examples=8", "--batch_size=8"],
 }
 # Where things are written is not left to chance.
-_KEPT = ("output_dir", "report_dir", "to", "verbosity", "help", "compare")
+_KEPT = ("output_dir", "report_dir", "to", "verbosity", "help", "compare", "workers")
+_KEPT += ("runner", "runner_args", "distribute")  # Processes, and where they run.
 
 
 class Hang(BaseException):
@@ -115,12 +116,12 @@ def test_random_flags(command, base, tmp_path, monkeypatch):
     outputs = shutil.copytree(base, tmp_path / "outputs")
     before = _tree(tmp_path)
     for _ in campaign.trials(20, 1000):
-        line = [command, *_line(command, draw), f"--output_dir={outputs}"]
+        line = [command, *_line(command, draw), "--output_dir=outputs"]
         signal.alarm(_SECONDS)
         try:
             result = binaries.run(*line)
         except Hang:  # Work that was asked for, if it is not a hang: see the count.
-            campaign.count(f"flags of {command}", "still at work after 10 s")
+            campaign.count(f"flags of {command}", f"at work after 10 s: {line[1:]}")
             result = None
         finally:
             signal.alarm(0)

@@ -2,7 +2,7 @@
 
 open_streams()
 with Signals().as_interruptions():
-    ...                              # SIGTERM and SIGHUP are as Ctrl-C
+    ...                              # Ctrl-C, SIGTERM and SIGHUP interrupt it
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import sys
 import threading
 from types import FrameType
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def open_streams() -> None:
@@ -47,10 +47,12 @@ class Signals:
 
     Attributes:
       code: the exit code after an interruption.
+      came: whether there was one. Within a function written in C, what is raised may
+        come out of it as another error.
     """
 
     def __init__(self) -> None:
-        self.code = 128 + signal.SIGINT
+        self.code, self.came = 128 + signal.SIGINT, False
 
     @contextlib.contextmanager
     def as_interruptions(self) -> Iterator[None]:
@@ -69,5 +71,5 @@ class Signals:
                 signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.code = 128 + number
+        self.code, self.came = 128 + number, True
         raise KeyboardInterrupt

@@ -11,6 +11,8 @@ next shard. Functions keep CleverHans' defaults; here cw runs 5 x 200 iterations
 test sets hold 512 images, because the defaults on 10,000 would take days on a CPU.
 """
 
+import shlex
+
 from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
@@ -45,6 +47,7 @@ def define(values: FlagValues) -> None:
         parse=_shard,
     )
     kinds.define_resumable(output)
+    _define_workers(values)
 
 
 def main(flags: FlagValues, command: str) -> None:
@@ -66,9 +69,28 @@ def main(flags: FlagValues, command: str) -> None:
             "A radius is given once. Received: --eps beside --attack_args=eps. Leave "
             "one of them out."
         )
+    if flags.workers > 1 or flags.runner:
+        _run_workers(flags, command)
+        return
     with quietly():
         from tf_advdefense.commands.work.make_adv import make_sets
     make_sets(flags, command)
+
+
+def _run_workers(flags: FlagValues, command: str) -> None:
+    for name in ("shard", "overwrite"):
+        if flags[name].value:
+            raise ValueError(
+                "--workers and --runner make all shards, of a set that is new or not "
+                f"finished. Received: --{name} beside them. Leave one of them out."
+            )
+    from tf_advdefense.commands.work import workers
+
+    if flags.runner:
+        arguments = shlex.split(flags.runner_args)
+        workers.run_on_beam(command, flags.workers, flags.runner, arguments)
+    else:
+        workers.run_here(command, flags.workers)
 
 
 def _define_attack(values: FlagValues) -> None:
@@ -128,6 +150,24 @@ def _define_images(values: FlagValues) -> None:
         "First N images; default 512, of train those that the run was trained on.",
         at_least=1,
     )
+
+
+def _define_workers(values: FlagValues) -> None:
+    group = Group(values, "Workers")
+    group.whole(
+        "workers",
+        1,
+        "Processes that each make a part of the shards; the bytes are the same.",
+        at_least=1,
+        at_most=1024,
+    )
+    group.text(
+        "runner",
+        None,
+        "Of Apache Beam, which gives the parts to its workers: DirectRunner, "
+        "FlinkRunner, SparkRunner, DataflowRunner.",
+    )
+    group.text("runner_args", "", "Its pipeline options: '--a=1 --b=2'.")
 
 
 def _shard(text: str) -> tuple[int, int]:

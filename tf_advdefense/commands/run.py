@@ -69,12 +69,13 @@ def run(command: ModuleType, line: CommandLine) -> int:
         with signals.as_interruptions():
             return _answered(command, line, values)
     except KeyboardInterrupt:
-        _say(f"Interrupted. Continue with: {line.continued('resume' in values)}")
-        return signals.code
+        return _interrupted(line, values, signals)
     except BrokenPipeError:  # What reads the output, such as `head`, has seen enough.
         machine.close_output()
         return 0
     except Exception as error:
+        if signals.came:
+            return _interrupted(line, values, signals)
         if values.is_parsed() and values.verbosity >= 1:
             raise
         said = told(error)
@@ -94,6 +95,13 @@ def _answered(command: ModuleType, line: CommandLine, values: FlagValues) -> int
         code = command.main(values, str(line)) or 0
     sys.stdout.flush()
     return code
+
+
+def _interrupted(
+    line: CommandLine, values: FlagValues, signals: machine.Signals
+) -> int:
+    _say(f"Interrupted. Continue with: {line.continued('resume' in values)}")
+    return signals.code
 
 
 def _define_messages(values: FlagValues) -> None:

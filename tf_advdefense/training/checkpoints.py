@@ -44,6 +44,8 @@ class Checkpoint(keras.callbacks.Callback):
       directory: of the run; None keeps the checkpoints in memory alone.
       plateau: a `schedules.Plateau`, or None.
       on_epoch: None, or called with (epochs done, logs) after each checkpoint.
+      writes: whether what is in the directory is written, not only read: by one of
+        several workers.
 
     Attributes:
       history: a dict per epoch.
@@ -56,11 +58,13 @@ class Checkpoint(keras.callbacks.Callback):
         directory: str | pathlib.Path | None,
         plateau: Plateau | None = None,
         on_epoch: Callable[[int, dict], None] | None = None,
+        writes: bool = True,
     ):
         super().__init__()
         self.score = "val_accuracy"
         self._trainer, self._plateau, self._on_epoch = trainer, plateau, on_epoch
-        self._files = _Memory() if directory is None else _Directory(directory)
+        there = None if directory is None else _Directory(directory)
+        self._files = there if there and writes else _Memory(there)
         self.history = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -189,15 +193,17 @@ class _Directory:
 
 
 class _Memory:
-    """The same files in memory."""
+    """The same files in memory; those that are not, in a directory."""
 
-    def __init__(self):
-        self._files = {}
+    def __init__(self, behind=None):
+        self._files, self._behind = {}, behind
 
     def has(self, path: str) -> bool:
-        return path in self._files
+        return path in self._files or bool(self._behind and self._behind.has(path))
 
     def read(self, path: str) -> bytes:
+        if path not in self._files and self._behind:
+            return self._behind.read(path)
         return self._files[path]
 
     def write(self, path: str, data: bytes) -> None:

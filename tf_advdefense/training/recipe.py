@@ -110,6 +110,17 @@ class Recipe:
         size = pipeline.default_batch_size(split)
         return dataclasses.replace(self, batch_size=size)
 
+    def built_with(self, model: str) -> dict[str, Any]:
+        """The arguments of `build_model`, but those that are the data set's."""
+        for name in ("name", "image_shape", "num_classes"):
+            if name in self.model_args:
+                raise ValueError(
+                    f"`{name}` is no argument of a model. Received: {name}="
+                    f"{self.model_args[name]} for {model}. Leave it out of "
+                    "`model_args`."
+                )
+        return dict(self.model_args)
+
     def settings(self, model_name: str, of_defense: dict[str, Any]) -> dict[str, Any]:
         """Optimizer settings and epochs: given, the defence's or the model's."""
         defaults = {

@@ -61,7 +61,7 @@ def train_run(
     overwrite: bool = False,
     command: str | None = None,
     **recipe: Any,
-) -> runs.Run:
+) -> runs.Run | None:
     """Train a classifier and write its run, `OUTPUT_DIR/runs/NAME`.
 
     The directory gets the model of the best epoch as `model.keras` and `saved_model/`,
@@ -83,7 +83,7 @@ def train_run(
         defense_args, adv_data, transforms and so on.
 
     Returns:
-      The finished run.
+      The finished run; None to those of several workers that do not write it.
 
     Raises:
       ValueError: in one line, for unknown names, values out of range, or data that do
@@ -94,6 +94,10 @@ def train_run(
     data = datasets.load() if data is None else data
     with distribution.precision(recipe.get("mixed_precision", False)):
         task = _Task(model, defense, data, Recipe(**recipe), output_dir, name)
+        if not distribution.is_chief():
+            if overwrite or not (task.directory / files.CONFIG).exists():
+                task.train_along(resume)
+            return None
         with locks.held(task.directory):
             state = claims.claim(
                 task.directory,
@@ -165,12 +169,11 @@ class _Task:
                 )
             self.initial_sha256 = identity.model_sha256(self.given)
             return self.given
-        _check_arguments(self.given, self.recipe.model_args)
         return models.build_model(
             self.given,
             self.data.image_shape,
             self.data.num_classes,
-            **self.recipe.model_args,
+            **self.recipe.built_with(self.given),
         )
 
     def _trainer(self, classifier):
@@ -180,6 +183,7 @@ class _Task:
         self.average = recipe.averaged(steps)
         trainer = AdversarialTrainer(model, self.defense, self.average, recipe.awp)
         optimizer = optimizers.make_optimizer(model, steps=steps, **self.settings)
+        optimizer.build(model.trainable_variables)  # In the scope of the devices.
         trainer.compile(
             optimizer,
             jit_compile=recipe.jit_compile,
@@ -217,6 +221,11 @@ class _Task:
         hyper = self.average._asdict()
         return {"average": self.recipe.average, "average_args": hyper}
 
+    def train_along(self, resume: bool) -> None:
+        """Train as one of several workers, of which another writes the run."""
+        self._fit(resume)
+        distribution.agreed(self.epochs)  # Until it is written.
+
     def train(self, resume: bool, command: str | None) -> None:
         """Train, score and save; the run's configuration comes last."""
         classifier, directory = self.trainer.classifier, self.directory
@@ -226,19 +235,7 @@ class _Task:
             "images.",
             flush=True,
         )
-        on_plateau = self.settings["schedule"] == "plateau"
-        history = train(
-            self.trainer,
-            lambda first: self.mix.batches(first, self.epochs),
-            steps_per_epoch=self.steps,
-            epochs=self.epochs,
-            directory=directory,
-            validation=validation_batches(self.data.validation),
-            resume=resume,
-            plateau=Plateau() if on_plateau else None,
-            scored_on=self.data.validation,
-        )
-        evaluation = self._evaluation(history)
+        evaluation = self._evaluation(self._fit(resume))
         config = {
             **evaluation,
             **runs.save_model(directory, classifier),
@@ -259,10 +256,26 @@ class _Task:
         )
         saved_model.write_card(directory, card)
         files.finish(directory, config)
+        distribution.agreed(self.epochs)
         print(
             f"Test accuracy {100 * evaluation['test_accuracy']:.2f} % on "
             f"{len(self.data.test)} images. Run: {directory}"
         )
+
+    def _fit(self, resume):
+        on_plateau = self.settings["schedule"] == "plateau"
+        with distribution.with_all():
+            return train(
+                self.trainer,
+                lambda first: self.mix.batches(first, self.epochs),
+                steps_per_epoch=self.steps,
+                epochs=self.epochs,
+                directory=self.directory,
+                validation=validation_batches(self.data.validation),
+                resume=resume,
+                plateau=Plateau() if on_plateau else None,
+                scored_on=self.data.validation,
+            )
 
     def _evaluation(self, history):
         score = score_of(self.defense)
@@ -277,13 +290,3 @@ class _Task:
             "test_accuracy": accuracy(self.trainer.classifier, self.data.test),
             "test_examples": len(self.data.test),
         }
-
-
-def _check_arguments(model, model_args):
-    """Refuses those of `build_model` that are the data set's."""
-    for name in ("name", "image_shape", "num_classes"):
-        if name in model_args:
-            raise ValueError(
-                f"`{name}` is no argument of a model. Received: {name}="
-                f"{model_args[name]} for {model}. Leave it out of `model_args`."
-            )

@@ -5,6 +5,7 @@ history = train(trainer, batches, steps_per_epoch=351, epochs=30,
 """
 
 from collections.abc import Callable
+import functools
 import pathlib
 import sys
 import time
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense import distribution
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.images import as_float
@@ -59,12 +61,13 @@ def train(
     Raises:
       ValueError: the loss stopped being finite.
     """
-    checkpoint = Checkpoint(trainer, directory, plateau, on_epoch)
+    chief = distribution.is_chief()
+    checkpoint = Checkpoint(trainer, directory, plateau, on_epoch, writes=chief)
     scoring = []
     if scored_on is not None:
         some = scored_on.take(EXAMPLES)
         scoring = validation_of(trainer.defense, checkpoint, some.images, some.labels)
-    first = checkpoint.restore() if resume else 0
+    first = distribution.agreed(checkpoint.restore() if resume else 0)
     if first < epochs:
         # Keras' own: the scoring of the trainer's `fit` is kept in memory alone.
         keras.Model.fit(
@@ -75,17 +78,22 @@ def train(
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=(1 if sys.stdout.isatty() else 2) if chief else 0,
             callbacks=[
                 *trainer.averaging,
                 *scoring,
                 checkpoint,
-                _CostNotice((epochs - first) * steps_per_epoch),
-                keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
+                *(_shown((epochs - first) * steps_per_epoch, directory) * chief),
             ],
         )
     checkpoint.restore_best()
     return checkpoint.history
+
+
+def _shown(steps, directory):
+    """Callbacks for whoever watches."""
+    logs = keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False)
+    return [_CostNotice(steps), logs]
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -96,7 +104,7 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """
     options = tf.data.Options()
     options.autotune.enabled = False
-    return dataset.with_options(options)
+    return distribution.by_position(dataset.with_options(options))
 
 
 def validation_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
@@ -111,11 +119,10 @@ def validation_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
 
 def accuracy(classifier: keras.Model, split: Split, batch_size: int = 500) -> float:
     """Clean accuracy of a classifier on a `Split`, in inference mode."""
+    # Not `predict`, which several workers would have to call.
+    logits = tf.function(functools.partial(classifier, training=False))
     correct = [
-        np.argmax(
-            classifier.predict_on_batch(as_float(split.images[i : i + batch_size])),
-            -1,
-        )
+        np.argmax(logits(as_float(split.images[i : i + batch_size])), -1)
         == split.labels[i : i + batch_size]
         for i in range(0, len(split), batch_size)
     ]

@@ -262,4 +262,4 @@ class AdversarialTrainer(keras.Model):
         for metric in self.metrics:
             value = metric.result()
             results |= value if isinstance(value, dict) else {metric.name: value}
-        return results
+        return {k: distribution.as_result(value) for k, value in results.items()}

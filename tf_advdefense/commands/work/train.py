@@ -31,7 +31,7 @@ _PARAMETERS = (
 
 def train(flags: FlagValues, command: str) -> None:
     """Trains, scores and saves the run, or says that it is finished."""
-    distribution.set_up(flags.mixed_precision)
+    distribution.set_up(flags.mixed_precision, flags.distribute)
     data = dataset_of(flags)
     _say(data.name, data.notes, ())
     train_run(
