@@ -205,7 +205,7 @@ def test_predictions_and_success_are_the_models(path, digits):
     stored = adversarial_sets.load_set(path.outputs, "small_cnn-cw-test")
     arrays = adversarial_sets.read_arrays(stored)
     model = runs.load_model(runs.load_run(path.outputs, "small_cnn").model_path)
-    clean = clean_images(digits, stored, arrays)
+    clean = clean_images(digits, stored, arrays["clean_index"])
     np.testing.assert_array_equal(arrays["clean_index"], digits.test.index[:64])
     for images, key in ((clean, "clean_prediction"), (arrays["image"], "prediction")):
         classes = evaluation.classify(model, images, 16)
@@ -249,7 +249,7 @@ def test_targeted_sets_move_towards_their_class(path, digits):
     assert stored.config["request"]["target"] == "3"
     model = runs.load_model(runs.load_run(path.outputs, "small_cnn").model_path)
     arrays = adversarial_sets.read_arrays(stored)
-    clean = clean_images(digits, stored, arrays) / np.float32(255)
+    clean = clean_images(digits, stored, arrays["clean_index"]) / np.float32(255)
     log_probabilities = [
         tf.nn.log_softmax(model(images, training=False))[:, 3].numpy().mean()
         for images in (clean, arrays["image"])

@@ -49,6 +49,7 @@ def test_workers_make_the_bytes_of_one_process(how, trained, tmp_path):
         assert "40 images" in done.stdout
 
 
+@pytest.mark.real
 def test_what_a_worker_refuses_is_said(trained):
     command = [*CRAFT, "--workers=2", "--num_examples=0", f"--output_dir={trained}"]
     assert campaign.is_one_line(binaries.run(*command))
