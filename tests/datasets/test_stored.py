@@ -140,7 +140,9 @@ def test_training_batches_are_the_same(both):
 
 def test_batches_in_order(both):
     disk = both[1].train
-    found = list(pipeline.in_order(disk, 7).as_numpy_iterator())
+    batches = pipeline.in_order(disk, 7)
+    found = list(batches.as_numpy_iterator())
+    assert len(found) == int(batches.cardinality())
     assert [len(images) for images, _ in found][-1] == (len(disk) % 7 or 7)
     np.testing.assert_array_equal(np.concatenate([i for i, _ in found]), disk.images[:])
     np.testing.assert_array_equal(np.concatenate([y for _, y in found]), disk.labels)

@@ -84,7 +84,10 @@ class Stored:
     def in_order(self, size: int) -> tf.data.Dataset:
         """All images in batches of `size`, the last of which may be smaller."""
         numbers = tf.data.Dataset.range(len(self)).batch(size)
-        return self._batches(numbers, size, drop_remainder=False)
+        batches = self._batches(numbers, size, drop_remainder=False)
+        # Keras warns of a dataset whose end it did not foresee.
+        number = tf.data.experimental.assert_cardinality(-(-len(self) // size))
+        return batches.apply(number)
 
     def _decoded(self, rows: np.ndarray) -> np.ndarray:
         if not len(rows):
