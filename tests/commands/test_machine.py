@@ -1,5 +1,6 @@
 """Streams, signals, and the last resort: commands as programs of their own."""
 
+import ctypes
 import errno
 import os
 import signal
@@ -115,6 +116,40 @@ def test_an_interruption_that_comes_out_as_an_error(number, capsys):
 
     code, said = told(main, capsys)
     assert code == 128 + number and said.startswith("Interrupted. Continue with:")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_c_code_drops_comes_again(number, capsys):
+    """Of a callback from C, Python prints what is raised, and goes on."""
+
+    @ctypes.CFUNCTYPE(None)
+    def callback():
+        os.kill(os.getpid(), number)
+        time.sleep(0.01)
+
+    def main():
+        callback()
+        time.sleep(5)
+
+    hooks = sys.excepthook, sys.unraisablehook
+    code, said = told(main, capsys)
+    assert (code, said.count("\n")) == (128 + number, 1)
+    assert said.startswith("Interrupted. Continue with:")
+    assert hooks == (sys.excepthook, sys.unraisablehook)
+
+
+def test_other_errors_that_c_code_drops_are_printed(capsys, monkeypatch):
+    """They are not ours to hide."""
+    seen = []
+    monkeypatch.setattr(
+        sys, "unraisablehook", lambda found: seen.append(found.exc_type)
+    )
+
+    @ctypes.CFUNCTYPE(None)
+    def callback():
+        raise ValueError("of a callback")
+
+    assert told(callback, capsys)[0] == 0 and seen == [ValueError]
 
 
 def test_an_ignored_signal_stays_ignored(capsys):

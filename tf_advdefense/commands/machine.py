@@ -5,6 +5,7 @@ with Signals().as_interruptions():
     ...                              # Ctrl-C, SIGTERM and SIGHUP interrupt it
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import os
@@ -12,7 +13,9 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import Any
 
+_MOMENT = 0.05  # Seconds.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -53,6 +56,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.code, self.came = 128 + signal.SIGINT, False
+        self._listens = False
 
     @contextlib.contextmanager
     def as_interruptions(self) -> Iterator[None]:
@@ -64,11 +68,38 @@ class Signals:
         for number, handler in former.items():
             if handler != signal.SIG_IGN:  # Of `nohup`.
                 signal.signal(number, self._interrupt)
+        hooks = sys.excepthook, sys.unraisablehook
+        sys.excepthook = self._unless_interrupted(sys.excepthook)
+        sys.unraisablehook = self._unless_interrupted(sys.unraisablehook)
+        self._listens = True
         try:
             yield
         finally:
+            self._listens = False
+            sys.excepthook, sys.unraisablehook = hooks
             for number, handler in former.items():
                 signal.signal(number, handler)
+
+    def _unless_interrupted(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """A hook for what C code prints and drops, which may be an interruption.
+
+        That one is not printed, and comes again a moment later.
+        """
+
+        def called(*raised: Any) -> None:
+            kind = raised[0] if len(raised) == 3 else raised[0].exc_type
+            if not (self.came and issubclass(kind, KeyboardInterrupt)):
+                hook(*raised)
+                return
+            again = threading.Timer(_MOMENT, self._send)
+            again.daemon = True
+            again.start()
+
+        return called
+
+    def _send(self) -> None:
+        if self._listens:
+            os.kill(os.getpid(), self.code - 128)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.code, self.came = 128 + number, True
