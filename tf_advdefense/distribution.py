@@ -96,7 +96,8 @@ def agreed(number: int) -> int:
         value = strategy.run(lambda: number)
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
 
-    mean = float(across(tf.constant(float(number))))
+    with with_all():
+        mean = float(across(tf.constant(float(number))))
     if mean != number:
         raise ValueError(
             "All workers must see the same `output_dir`. Received: one that is "

@@ -69,7 +69,11 @@ def read_arrays(file: Path | BinaryIO) -> dict[str, np.ndarray]:
         ValueError: it is no such file, or an array is not as large as it declares.
         OSError: it cannot be read.
     """
-    data = file if isinstance(file, io.BytesIO) else io.BytesIO(_bytes(file))
+    data = (
+        file
+        if isinstance(file, io.BytesIO)
+        else io.BytesIO(pathlib.Path(file).read_bytes())
+    )
     try:
         with zipfile.ZipFile(data) as archive:
             _check_contents(archive, len(data.getbuffer()))
@@ -82,10 +86,6 @@ def read_arrays(file: Path | BinaryIO) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # NumPy lets through what zipfile and zlib raise.
         raise ValueError(f"It is no archive of arrays: {error}") from error
-
-
-def _bytes(path):
-    return pathlib.Path(path).read_bytes()
 
 
 def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

@@ -97,11 +97,16 @@ def _loaded(name, data_dir, reading, test_only):
         "directory": source.directory,
         "notes": source.notes,
     }
+    asked = name, source, splits, resize, test_only, how
     in_memory = reading.get("in_memory")
-    if in_memory is None:
-        in_memory = "no" if _is_large(source, splits, resize) else "yes"
-    read = _in_memory if in_memory == "yes" else _on_disk
-    return read(name, source, splits, resize, test_only, how)
+    if in_memory == "yes":
+        return _in_memory(*asked)
+    shape = _image_shape(source, splits[-1], resize)
+    # Of all splits, whichever are asked for: they have one fingerprint.
+    number = sum(source.sizes[split] for split in splits)
+    if in_memory == "no" or number * np.prod(shape) > _LARGE:
+        return _on_disk(*asked, shape)
+    return _in_memory(*asked)
 
 
 def _test_split(source, name):
@@ -112,12 +117,6 @@ def _test_split(source, name):
             f"Received: dataset={name} with {', '.join(source.sizes)}."
         )
     return available[0]
-
-
-def _is_large(source: Source, splits: list[str], resize: Resize) -> bool:
-    """Whether all splits are, whichever are asked for: they have one fingerprint."""
-    number = sum(source.sizes[split] for split in splits)
-    return number * np.prod(_image_shape(source, splits[-1], resize)) > _LARGE
 
 
 def _image_shape(source: Source, split: str, resize: Resize) -> tuple[int, ...]:
@@ -166,9 +165,8 @@ def _key(source: Source, splits: list[str], resize: Resize) -> str:
 # === On disk ===
 
 
-def _on_disk(name, source, splits, resize, test_only, how):
+def _on_disk(name, source, splits, resize, test_only, how, shape):
     fingerprint = _fingerprint(source, splits, resize, how["reading"].get("color"))
-    shape = _image_shape(source, splits[-1], resize)
     test = _stored(source, splits[-1], resize, shape)
     train = test.take(0)
     if "train" in splits and not test_only:

@@ -44,6 +44,7 @@ class Prepared:
 
     def __init__(self, builder: tfds.core.DatasetBuilder):
         self._builder = builder
+        self._checked: set[str] = set()  # Splits, whose files are gone through once.
         self.name = builder.info.name
         self.directory = str(builder.data_path)
         self.class_names = tuple(builder.info.features["label"].names)
@@ -124,6 +125,8 @@ class Prepared:
         return self._builder.info.splits[split].filepaths
 
     def _check(self, split):
+        if split in self._checked:
+            return
         dtype = np.dtype(self._builder.info.features["image"].np_dtype)
         if dtype != np.uint8:
             raise ValueError(
@@ -134,6 +137,7 @@ class Prepared:
             untrusted.check_files(self.directory, self._paths(split))
         except ValueError as error:
             raise damaged(self.directory, split, str(error)) from error
+        self._checked.add(split)
 
 
 def damaged(directory: str, split: str, reason: str) -> DamagedData:

@@ -69,11 +69,12 @@ def train(
         scoring = validation_of(trainer.defense, checkpoint, some.images, some.labels)
     first = distribution.agreed(checkpoint.restore() if resume else 0)
     if first < epochs:
+        feed = lambda dataset: distribution.by_position(untuned(dataset))
         # Keras' own: the scoring of the trainer's `fit` is kept in memory alone.
         keras.Model.fit(
             trainer,
-            untuned(batches(first)),
-            validation_data=untuned(validation),
+            feed(batches(first)),
+            validation_data=feed(validation),
             initial_epoch=first,
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
@@ -104,7 +105,7 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """
     options = tf.data.Options()
     options.autotune.enabled = False
-    return distribution.by_position(dataset.with_options(options))
+    return dataset.with_options(options)
 
 
 def validation_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
