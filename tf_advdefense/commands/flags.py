@@ -1,7 +1,7 @@
 """Flags in groups, the kinds of their values, and the groups that commands share.
 
     data = Group(flags, "Data")
-    data.text("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
+    data.text("dataset", "cifar10", "A TFDS name, digits, folder:PATH, or npz:FILE.")
     data.whole("batch_size", 128, "Images per batch.", at_least=1)
     data.value("attack_args", "", "nb_iter=40,norm=2.", parse=arguments)
 
@@ -194,7 +194,7 @@ def define_data(values: FlagValues, batch_size: int | None = 128) -> Group:
       batch_size: where it is not given; None: as is right for the data set.
     """
     data = Group(values, "Data")
-    data.text("dataset", "cifar10", "A TFDS name, digits, or folder:PATH.")
+    data.text("dataset", "cifar10", "A TFDS name, digits, folder:PATH, or npz:FILE.")
     define_data_dir(data)
     data.whole(
         "image_size", None, "Resize images to this side.", at_least=8, at_most=16_384

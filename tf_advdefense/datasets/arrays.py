@@ -42,7 +42,7 @@ def from_arrays(
     """
     if isinstance(images, tf.data.Dataset):
         images, labels = _of_dataset(images)
-    images, labels = _unit(np.asarray(images)), _classes(np.asarray(labels))
+    images, labels = in_unit_range(np.asarray(images)), classes_of(np.asarray(labels))
     if len(images) != len(labels) or not len(labels):
         raise ValueError(
             "`images` and `labels` must be as many, and not none. Received: "
@@ -77,7 +77,7 @@ def _of_dataset(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def _unit(images: np.ndarray) -> np.ndarray:
+def in_unit_range(images: np.ndarray) -> np.ndarray:
     """uint8 as they are, floats as float32 in [0, 1]."""
     if images.ndim == 3:
         images = images[..., np.newaxis]
@@ -104,7 +104,7 @@ def _unit(images: np.ndarray) -> np.ndarray:
     )
 
 
-def _classes(labels: np.ndarray) -> np.ndarray:
+def classes_of(labels: np.ndarray) -> np.ndarray:
     """int64 [n], of one-hot rows the class."""
     if labels.ndim == 2 and labels.shape[1] > 1:
         return np.argmax(labels, axis=1).astype(np.int64)

@@ -62,8 +62,8 @@ def of(dataset: str, image_shape: tuple[int, ...]) -> Augmentation:
     """The augmentation of a data set.
 
     Args:
-      dataset: its name: of TFDS (with or without its configuration), `folder:PATH`, or
-        `digits`.
+      dataset: its name: of TFDS (with or without its configuration), `folder:PATH`,
+        `npz:FILE`, or `digits`.
       image_shape: (height, width, channels).
     """
     name = dataset.split("/")[0].split(":")[0]

@@ -48,7 +48,7 @@ def load(
     are read.
 
     Args:
-      name: TFDS name, `folder:PATH` or `digits`.
+      name: TFDS name, `folder:PATH`, `npz:FILE` or `digits`.
       data_dir: TFDS directory of prepared sets.
       image_size: side of the square every image is resized to; None keeps the images
         as they are, which must then have one size.
@@ -64,7 +64,7 @@ def load(
 
     Raises:
       ValueError: unknown set, images of unequal size, no test split.
-      FileNotFoundError: not prepared and not downloadable, or no such folder.
+      FileNotFoundError: not prepared and not downloadable, or no such folder or file.
     """
     if in_memory not in ("auto", "yes", "no"):
         raise ValueError(

@@ -26,7 +26,8 @@ from tf_advdefense.datasets.digits import Digits
 
 _REMEDIES = (
     "Give a directory where it is prepared with `data_dir` (or TFDS_DATA_DIR), use "
-    "images of your own with `dataset=folder:PATH`, or the embedded `dataset=digits`."
+    "images of your own with `dataset=folder:PATH` or `dataset=npz:FILE`, or the "
+    "embedded `dataset=digits`."
 )
 _CONNECT_SECONDS = 5.0
 _IN_TURN = 16  # Files that TFDS reads at a time, where their order is not of meaning.

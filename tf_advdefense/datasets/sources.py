@@ -1,4 +1,4 @@
-"""Open a data set by name: any of TFDS, an image folder, or `digits`."""
+"""Open a data set by name: any of TFDS, an image folder, arrays, or `digits`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.datasets.folder import Folder
+from tf_advdefense.datasets.npz import ArraysFile
 from tf_advdefense.datasets.prepared import open_prepared
 from tf_advdefense.datasets.records import Records
 
@@ -57,13 +58,13 @@ def open_source(
     """The source of a data set.
 
     Args:
-      name: a TFDS name such as `cifar10`, `folder:PATH`, or `digits`.
+      name: a TFDS name such as `cifar10`, `folder:PATH`, `npz:FILE`, or `digits`.
       data_dir: TFDS directory; default `TFDS_DATA_DIR`, then TFDS' own default.
       color: of a folder, "rgb", its default, or "grayscale": one channel.
 
     Raises:
       ValueError: no such data set, or not an image-classification one.
-      FileNotFoundError: no such folder, or not prepared and not downloadable.
+      FileNotFoundError: no such folder or file, or not prepared and not downloadable.
     """
     if name.startswith("folder:"):
         return Folder(name.removeprefix("folder:"), color)
@@ -72,4 +73,6 @@ def open_source(
             "`color` is for image folders; other data sets have the channels that they "
             f"were stored with. Received: color={color} for {name}."
         )
+    if name.startswith("npz:"):
+        return ArraysFile(name.removeprefix("npz:"))
     return open_prepared(name, data_dir)

@@ -19,6 +19,7 @@ _SOURCES = (
     ("NAME", "any image-classification set of TFDS, such as cifar10"),
     ("digits", "8x8 digits of scikit-learn at 32x32x3, offline"),
     ("folder:PATH", "images in PATH/train/CLASS and PATH/test/CLASS"),
+    ("npz:FILE", "arrays x_test and y_test, and x_train and y_train"),
 )
 
 
