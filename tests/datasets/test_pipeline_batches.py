@@ -92,6 +92,12 @@ def test_batches_are_a_function_of_seed_and_epoch(adversarial):
     assert_equal(first, batches(epochs=2, **options))
     assert_equal(first[STEPS:], batches(initial_epoch=1, epochs=2, **options))
     assert_equal(first[:STEPS], batches(**options))
+    within = {"initial_epoch": 1, "initial_step": 3, **options}
+    assert_equal(first[STEPS + 3 :], batches(epochs=2, **within))
+    whole = pipeline.training_batches(
+        make_split(), batch_size=BATCH, epochs=2, seed=0, **within
+    )
+    assert int(whole.cardinality()) == STEPS - 3
 
 
 def test_seeds_and_epochs_differ():

@@ -127,10 +127,10 @@ def test_training_batches_are_the_same(both):
     disk = both[1].train
     memory = datasets.Split(disk.images[:], disk.labels, disk.index)
     given = {"batch_size": 8, "epochs": 3, "seed": 1, "augment": both[1].augmentation}
-    for first in (0, 2):
+    for first, step in ((0, 0), (2, 1)):
+        given |= {"initial_epoch": first, "initial_step": step}
         batches = (
-            pipeline.training_batches(split, initial_epoch=first, **given)
-            for split in (memory, disk)
+            pipeline.training_batches(split, **given) for split in (memory, disk)
         )
         for one, other in zip(*batches, strict=True):
             assert one.keys() == other.keys()

@@ -663,7 +663,7 @@ def guarded(directory, spoilt, stop_after=None, max_drop=0.2):
         if done == stop_after:
             raise KeyboardInterrupt
 
-    def data(first):
+    def data(first, step):
         return pipeline.training_batches(
             split, batch_size=16, epochs=5, seed=0, initial_epoch=first
         )
@@ -752,7 +752,7 @@ def test_resumed_equals_uninterrupted(name, tmp_path, monkeypatch):
         trainer = make_trainer(defenses.make_defense(name, **hyper))
         training.train(
             trainer,
-            lambda first: batches(3, first),
+            lambda first, step: batches(3, first),
             steps_per_epoch=STEPS,
             epochs=3,
             validation=training.validation_batches(make_split(8, seed=1)),

@@ -193,7 +193,7 @@ def run(directory, sets, validation, schedule, seed=0, stop_after=None, **option
 
     history = training.train(
         trainer,
-        lambda first: mixed_batches(sets, 4, first),
+        lambda first, step: mixed_batches(sets, 4, first),
         epochs=4,
         steps_per_epoch=STEPS,
         validation=validation,
@@ -267,7 +267,7 @@ def constant_batches(epochs):
     labels[sign == -1] = (labels[sign == -1] + 1) % 3
     examples = {"image": images, "label": labels}
     batches = tf.data.Dataset.from_tensor_slices(examples).batch(60)
-    return lambda first: batches.skip(first)
+    return lambda first, step: batches.skip(first)
 
 
 def test_the_last_best_epoch_wins(validation, tmp_path):

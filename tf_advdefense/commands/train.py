@@ -202,3 +202,9 @@ def _define_machine(values: FlagValues) -> None:
         "Steps in a call from Python; GPUs and small models: 10 or more.",
         at_least=1,
     )
+    group.whole(
+        "checkpoint_steps",
+        1000,
+        "Steps after which a long epoch has a checkpoint within it.",
+        at_least=1,
+    )

@@ -3,10 +3,10 @@
     batches = training_batches(data.train, batch_size=128, epochs=30, seed=0)
     model.fit(batches, epochs=30, steps_per_epoch=steps_per_epoch(data.train, 128))
 
-Every draw is stateless, so a run resumed at an epoch sees the very batches that an
-uninterrupted one would. An epoch is as many steps as the clean images fill batches,
-whatever share of each batch is adversarial: defended and undefended runs of equal
-epochs make equally many updates.
+Every draw is stateless, so a run resumed at an epoch, or within one, sees the very
+batches that an uninterrupted one would. An epoch is as many steps as the clean images
+fill batches, whatever share of each batch is adversarial: defended and undefended runs
+of equal epochs make equally many updates.
 """
 
 from collections.abc import Callable
@@ -67,6 +67,7 @@ def training_batches(
     epochs: int,
     seed: int,
     initial_epoch: int = 0,
+    initial_step: int = 0,
     augment: Augmentation | None = None,
     adversarial: Callable[[int], list[tuple[float, tf.data.Dataset]]] | None = None,
     adv_fraction: float = 0.5,
@@ -78,6 +79,7 @@ def training_batches(
       split: clean `Split`.
       batch_size: images per batch, clean and adversarial together.
       epochs, initial_epoch: as in `keras.Model.fit`.
+      initial_step: how many batches of the first of these epochs are left out.
       seed: integer; with epoch and position it determines every draw.
       augment: None, or the `augmentation.Augmentation` of the clean images.
       adversarial: None, or a function from an epoch, an int64 tensor, to a list of
@@ -99,18 +101,21 @@ def training_batches(
     source = images, tf.constant(split.labels)
 
     def one_epoch(epoch):
-        clean = _clean_epoch(source, steps, batch_size - adv_size, seed, epoch, augment)
+        first = tf.cast(epoch == initial_epoch, tf.int64) * initial_step
+        size = batch_size - adv_size
+        positions = tf.data.Dataset.range(first, steps)
+        clean = _clean_epoch(source, positions, size, seed, epoch, augment)
         if not adversarial:
             return clean
         adv = _adversarial_epoch(
             adversarial(epoch), steps, adv_size, seed, epoch, augment_adv
-        )
+        ).skip(first)
         return tf.data.Dataset.zip(clean, adv).map(lambda a, b: {**a, **b})
 
     # One graph for all epochs: a hundred would take seconds to build one by one.
     batches = tf.data.Dataset.range(initial_epoch, epochs).flat_map(one_epoch)
-    number = tf.data.experimental.assert_cardinality(steps * (epochs - initial_epoch))
-    return batches.apply(number).prefetch(2)
+    number = steps * (epochs - initial_epoch) - initial_step
+    return batches.apply(tf.data.experimental.assert_cardinality(number)).prefetch(2)
 
 
 def in_order(split: Split, batch_size: int) -> tf.data.Dataset:
@@ -122,7 +127,7 @@ def in_order(split: Split, batch_size: int) -> tf.data.Dataset:
     return tf.data.Dataset.zip(images, labels)
 
 
-def _clean_epoch(source, steps, size, seed, epoch, augment):
+def _clean_epoch(source, positions, size, seed, epoch, augment):
     images, labels = source
     last = len(labels) - 1
     seed = tf.constant(seed, tf.int64)
@@ -147,7 +152,6 @@ def _clean_epoch(source, steps, size, seed, epoch, augment):
         label = tf.gather(labels, index_of(step))
         return {"image": image, "label": label, "draw": draw}
 
-    positions = tf.data.Dataset.range(steps)
     if isinstance(images, Stored):
         grey_levels = images.batches(positions.map(index_of))
         pairs = tf.data.Dataset.zip(positions, grey_levels)

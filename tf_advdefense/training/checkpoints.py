@@ -4,9 +4,11 @@
 Here a checkpoint is all variables of the classifier (they include seed generators), of
 the optimizer, of the defence and of an average of the weights, the plateau's state and
 the history, in one `.npz` without pickle, replaced atomically at the end of each epoch.
+Within a long epoch there are others, see `within_epoch`.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import csv
 import io
 import json
@@ -19,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense import untrusted
-from tf_advdefense.artifacts.files import write_bytes
+from tf_advdefense.training.checkpoint_files import InMemory
+from tf_advdefense.training.checkpoint_files import OnDisk
 from tf_advdefense.training.schedules import Plateau
 
 
@@ -63,8 +66,8 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.score = "val_accuracy"
         self._trainer, self._plateau, self._on_epoch = trainer, plateau, on_epoch
-        there = None if directory is None else _Directory(directory)
-        self._files = there if there and writes else _Memory(there)
+        there = None if directory is None else OnDisk(directory)
+        self._files = there if there and writes else InMemory(there)
         self.history = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -91,29 +94,29 @@ class Checkpoint(keras.callbacks.Callback):
             )
         # The best weights first: a stop between the two writes only repeats an epoch.
         if better:
-            self._write("best", {"classifier": self._trainer.classifier.variables})
-        self._write("state", self._variables(), self._meta())
+            self.write("best", {"classifier": self._trainer.classifier.variables})
+        self.write("state", self.variables, self._meta())
         self._files.write("history.csv", self._csv())
         if self._on_epoch is not None:
             self._on_epoch(epoch + 1, self.history[-1])
 
     def restore(self) -> int:
         """Load the last checkpoint; returns the number of epochs it holds (0: none)."""
-        if not self._files.has(_path("state")):
+        meta = self.read("state", self.variables)
+        if meta is None:
             return 0
-        meta = json.loads(str(self._read("state", self._variables())))
         self.history = meta["history"]
-        for average in self._trainer.averaging:
-            average.restored()
         if self._plateau is not None:
             self._plateau.state = meta["plateau"]
         return len(self.history)
 
     def restore_best(self) -> None:
         """Load the classifier's weights of the best epoch."""
-        self._read("best", {"classifier": self._trainer.classifier.variables})
+        self.read("best", {"classifier": self._trainer.classifier.variables})
 
-    def _variables(self):
+    @property
+    def variables(self) -> dict[str, Sequence[Any]]:
+        """All that a training goes on with, in groups."""
         return {
             "classifier": self._trainer.classifier.variables,
             "optimizer": self._trainer.optimizer.variables,
@@ -122,9 +125,8 @@ class Checkpoint(keras.callbacks.Callback):
         }
 
     def _meta(self):
-        return json.dumps(
-            {"history": self.history, "plateau": self._plateau and self._plateau.state}
-        )
+        plateau = self._plateau and self._plateau.state
+        return {"history": self.history, "plateau": plateau}
 
     def _csv(self):
         text = io.StringIO()
@@ -135,21 +137,35 @@ class Checkpoint(keras.callbacks.Callback):
         writer.writerows(self.history)
         return text.getvalue().encode()
 
-    def _write(self, name, groups, meta=""):
+    # === Files ===
+
+    def write(
+        self, name: str, groups: dict[str, Sequence[Any]], meta: Any = None
+    ) -> None:
+        """Keeps variables as `checkpoints/NAME.npz`, and JSON beside them."""
         arrays = {
             f"{group}/{i}": np.asarray(variable)
             for group, variables in groups.items()
             for i, variable in enumerate(variables)
         }
         data = io.BytesIO()
-        np.savez(data, meta=np.array(meta), **arrays)
+        np.savez(
+            data, meta=np.array("" if meta is None else json.dumps(meta)), **arrays
+        )
         self._files.write(_path(name), data.getvalue())
 
-    def _read(self, name, groups):
-        """Assign a file's arrays to the variables; returns its `meta`."""
+    def read(self, name: str, groups: dict[str, Sequence[Any]]) -> Any:
+        """Assigns what `write` kept to the variables; its JSON, or None without a file.
+
+        Raises:
+          ValueError: the file is damaged, or of other variables.
+        """
+        if not self._files.has(_path(name)):
+            return None
         data = io.BytesIO(self._files.read(_path(name)))
         try:
             arrays = untrusted.read_arrays(data)
+            meta = json.loads(str(arrays["meta"]) or "{}")
             pairs = [
                 (variable, arrays[f"{group}/{i}"])
                 for group, variables in groups.items()
@@ -165,46 +181,14 @@ class Checkpoint(keras.callbacks.Callback):
             ) from error
         for variable, value in pairs:
             variable.assign(value)
-        return arrays["meta"]
+        for average in self._trainer.averaging:
+            average.restored()
+        return meta
+
+    def remove(self, name: str) -> None:
+        """Forgets what `write` kept."""
+        self._files.remove(_path(name))
 
 
 def _path(name):
     return f"checkpoints/{name}.npz"
-
-
-class _Directory:
-    """Files of a run's directory, each replaced atomically."""
-
-    def __init__(self, root):
-        self._root = pathlib.Path(root)
-
-    def __str__(self) -> str:
-        return str(self._root)
-
-    def has(self, path: str) -> bool:
-        return (self._root / path).exists()
-
-    def read(self, path: str) -> bytes:
-        return (self._root / path).read_bytes()
-
-    def write(self, path: str, data: bytes) -> None:
-        (self._root / path).parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._root / path, data)
-
-
-class _Memory:
-    """The same files in memory; those that are not, in a directory."""
-
-    def __init__(self, behind=None):
-        self._files, self._behind = {}, behind
-
-    def has(self, path: str) -> bool:
-        return path in self._files or bool(self._behind and self._behind.has(path))
-
-    def read(self, path: str) -> bytes:
-        if path not in self._files and self._behind:
-            return self._behind.read(path)
-        return self._files[path]
-
-    def write(self, path: str, data: bytes) -> None:
-        self._files[path] = data

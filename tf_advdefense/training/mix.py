@@ -48,8 +48,10 @@ class Mix:
             for adv_set in self.sets:
                 adversarial_sets.check_covers(adv_set, self.split.index)
 
-    def batches(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
-        """All training batches from an epoch on."""
+    def batches(
+        self, first_epoch: int, first_step: int, epochs: int
+    ) -> tf.data.Dataset:
+        """All training batches from a step of an epoch on."""
         recipe = self._recipe
         augmentation = recipe.augmentation(self._data)
         return pipeline.training_batches(
@@ -58,6 +60,7 @@ class Mix:
             epochs=epochs,
             seed=recipe.seed,
             initial_epoch=first_epoch,
+            initial_step=first_step,
             augment=augmentation if recipe.augment else None,
             adversarial=self._adversarial if self.sets else None,
             adv_fraction=recipe.adv_fraction,

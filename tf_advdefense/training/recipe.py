@@ -71,6 +71,7 @@ class Recipe:
       mixed_precision: compute in 16 bits.
       jit_compile: compile with XLA (slower on a CPU).
       steps_per_execution: as of `keras.Model.compile`.
+      checkpoint_steps: after how many steps a long epoch has a checkpoint within it.
     """
 
     epochs: int | None = None
@@ -102,6 +103,7 @@ class Recipe:
     mixed_precision: bool = False
     jit_compile: bool = False
     steps_per_execution: int = 1
+    checkpoint_steps: int = 1000
 
     def for_images(self, split: Split) -> "Recipe":
         """The recipe with the batch size that it leaves to the training images."""

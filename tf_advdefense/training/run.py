@@ -109,7 +109,7 @@ def train_run(
             if state == "finished":
                 print(f"{task.directory} is finished: nothing to do.")
             else:
-                done = "checkpoints/state.npz"
+                done = "checkpoints/*.npz"
                 with released_on_failure(task.directory, state, done):
                     task.train(resume, command)
     return runs.load_run(output_dir, task.name)
@@ -267,7 +267,7 @@ class _Task:
         with distribution.with_all():
             return train(
                 self.trainer,
-                lambda first: self.mix.batches(first, self.epochs),
+                lambda first, step: self.mix.batches(first, step, self.epochs),
                 steps_per_epoch=self.steps,
                 epochs=self.epochs,
                 directory=self.directory,
@@ -275,6 +275,7 @@ class _Task:
                 resume=resume,
                 plateau=Plateau() if on_plateau else None,
                 scored_on=self.data.validation,
+                checkpoint_steps=self.recipe.checkpoint_steps,
             )
 
     def _evaluation(self, history):

@@ -23,11 +23,12 @@ from tf_advdefense.training.robust_validation import EXAMPLES
 from tf_advdefense.training.robust_validation import validation_of
 from tf_advdefense.training.schedules import Plateau
 from tf_advdefense.training.trainer import AdversarialTrainer
+from tf_advdefense.training.within_epoch import WithinEpoch
 
 
 def train(
     trainer: AdversarialTrainer,
-    batches: Callable[[int], tf.data.Dataset],
+    batches: Callable[[int, int], tf.data.Dataset],
     *,
     steps_per_epoch: int,
     epochs: int,
@@ -37,13 +38,15 @@ def train(
     resume: bool = False,
     on_epoch: Callable[[int, dict], None] | None = None,
     scored_on: Split | None = None,
+    checkpoint_steps: int = 1000,
 ) -> list[dict[str, float]]:
     """Fit a compiled trainer, with checkpoints, logs and the best epoch at the end.
 
     Args:
       trainer: compiled `AdversarialTrainer`.
-      batches: function from the first epoch to a `tf.data.Dataset` of all batches
-        from there on; see `datasets.pipeline.training_batches`.
+      batches: function from the first epoch, and the first step in it, to a
+        `tf.data.Dataset` of all batches from there on; see
+        `datasets.pipeline.training_batches`.
       steps_per_epoch, epochs: as in `keras.Model.fit`.
       validation: `tf.data.Dataset` of {"image", "label"} batches.
       directory: of the run; gets `history.csv`, `checkpoints/` and `logs/`.
@@ -52,6 +55,7 @@ def train(
       on_epoch: called with (epochs done, logs) after each checkpoint.
       scored_on: validation images on which epochs are scored by the accuracy that the
         defence claims (`Defense.score`); None: the clean accuracy does.
+      checkpoint_steps: after how many there is a checkpoint within an epoch.
 
     Returns:
       The epochs' history as a list of dicts. The classifier holds the weights of the
@@ -67,26 +71,34 @@ def train(
     if scored_on is not None:
         some = scored_on.take(EXAMPLES)
         scoring = validation_of(trainer.defense, checkpoint, some.images, some.labels)
+    within = WithinEpoch(trainer, checkpoint, steps_per_epoch, checkpoint_steps)
     first = distribution.agreed(checkpoint.restore() if resume else 0)
-    if first < epochs:
-        feed = lambda dataset: distribution.by_position(untuned(dataset))
+    step = distribution.agreed(within.restore() if resume else 0)
+    left = (epochs - first) * steps_per_epoch - step
+    shown = _shown(left, directory) if chief and left else []
+    feed = lambda dataset: distribution.by_position(untuned(dataset))
+
+    def fit(first: int, epochs: int, step: int = 0) -> None:
         # Keras' own: the scoring of the trainer's `fit` is kept in memory alone.
         keras.Model.fit(
             trainer,
-            feed(batches(first)),
+            feed(batches(first, step)),
             validation_data=feed(validation),
             initial_epoch=first,
             epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
+            steps_per_epoch=steps_per_epoch - step,
             shuffle=False,
             verbose=(1 if sys.stdout.isatty() else 2) if chief else 0,
-            callbacks=[
-                *trainer.averaging,
-                *scoring,
-                checkpoint,
-                *(_shown((epochs - first) * steps_per_epoch, directory) * chief),
-            ],
+            callbacks=[*trainer.averaging, *scoring, within, checkpoint, *shown],
         )
+
+    if step:
+        if chief:
+            print(f"Going on after step {step} of epoch {first + 1}.", flush=True)
+        fit(first, first + 1, step)
+        first += 1
+    if first < epochs and not (step and trainer.stop_training):
+        fit(first, epochs)
     checkpoint.restore_best()
     return checkpoint.history
 

@@ -25,7 +25,7 @@ _PARAMETERS = (
     *("adv_data", "adv_fraction", "transforms", "eot_draws", "augment", "augment_adv"),
     *("average", "average_args", "awp"),
     *("flip", "crop", "distribute", "mixed_precision", "jit_compile", "freeze"),
-    "steps_per_execution",
+    *("steps_per_execution", "checkpoint_steps"),
 )
 
 
