@@ -1,4 +1,4 @@
-"""A set of several processes, here or on Beam: the bytes are those of one."""
+"""Sets and reports of several processes, here or on Beam, are those of one."""
 
 import importlib.util
 import shutil
@@ -49,6 +49,50 @@ def test_workers_make_the_bytes_of_one_process(how, trained, tmp_path):
         assert "40 images" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def measured(trained, tmp_path_factory):
+    """The outputs of a report that one process made, and its flags."""
+    given = [*campaign.REPORT, "--attacks=fgsm,pgd,cw", "--eps=0.05,0.1", "--runs=a"]
+    outputs = tmp_path_factory.mktemp("measured") / "outputs"
+    shutil.copytree(trained, outputs)
+    campaign.succeeded(binaries.run("report", *given, f"--output_dir={outputs}"))
+    return outputs, given
+
+
+def test_shares_of_a_report_are_all_of_it(measured, trained, tmp_path):
+    """Two take what there is to take, none of it twice, and the third finds it all."""
+    outputs = shutil.copytree(trained, tmp_path / "outputs")
+    line = ["report", *measured[1], f"--output_dir={outputs}"]
+    kept = []
+    for share in ("0/2", "1/2"):
+        campaign.succeeded(binaries.run(*line, f"--shard={share}"))
+        kept.append(len(list((outputs / "measurements").iterdir())))
+        assert not (outputs / "report").exists()
+    whole = len(list((measured[0] / "measurements").iterdir()))
+    assert 0 < kept[0] < kept[1] == whole
+    done = campaign.succeeded(binaries.run(*line))
+    assert "Everything is measured already." in done.stdout
+    assert campaign.numbers(outputs) == campaign.numbers(measured[0])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "how",
+    [
+        [],
+        pytest.param(
+            BEAM, marks=pytest.mark.skipif(not HAS_BEAM, reason="needs apache-beam")
+        ),
+    ],
+    ids=["processes", "beam"],
+)
+def test_workers_make_the_report_of_one_process(how, measured, trained, tmp_path):
+    outputs = shutil.copytree(trained, tmp_path / "outputs")
+    line = ["report", *measured[1], *how, "--workers=2", f"--output_dir={outputs}"]
+    campaign.succeeded(binaries.run_alone(*line))
+    assert campaign.numbers(outputs) == campaign.numbers(measured[0])
+
+
 @pytest.mark.real
 def test_what_a_worker_refuses_is_said(trained):
     command = [*CRAFT, "--workers=2", "--num_examples=0", f"--output_dir={trained}"]
@@ -66,6 +110,12 @@ def test_what_contradicts_workers(how, flag, trained):
     done = binaries.run(*CRAFT, how, flag, f"--output_dir={trained}")
     assert campaign.is_one_line(done)
     assert f"Received: {flag.partition('=')[0]} beside them" in done.stderr
+
+
+def test_a_report_by_workers_is_no_share(trained):
+    line = ["report", *campaign.REPORT, "--workers=2", "--shard=0/2"]
+    done = binaries.run(*line, f"--output_dir={trained}")
+    assert campaign.is_one_line(done) and "Received: --shard beside" in done.stderr
 
 
 @pytest.mark.skipif(HAS_BEAM, reason="it is installed")

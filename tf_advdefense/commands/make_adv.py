@@ -11,12 +11,11 @@ next shard. Functions keep CleverHans' defaults; here cw runs 5 x 200 iterations
 test sets hold 512 images, because the defaults on 10,000 would take days on a CPU.
 """
 
-import shlex
-
 from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
 from tf_advdefense.commands import names
+from tf_advdefense.commands import sharing
 from tf_advdefense.commands.flags import Group
 from tf_advdefense.commands.loading import quietly
 
@@ -40,14 +39,8 @@ def define(values: FlagValues) -> None:
         names.STORES,
         "uint8 rounds to grey levels and judges success after rounding.",
     )
-    output.value(
-        "shard",
-        None,
-        "i/n: make only every n-th shard, from the i-th on.",
-        parse=_shard,
-    )
     kinds.define_resumable(output)
-    _define_workers(values)
+    sharing.define(values, "shards")
 
 
 def main(flags: FlagValues, command: str) -> None:
@@ -69,28 +62,12 @@ def main(flags: FlagValues, command: str) -> None:
             "A radius is given once. Received: --eps beside --attack_args=eps. Leave "
             "one of them out."
         )
-    if flags.workers > 1 or flags.runner:
-        _run_workers(flags, command)
+    if sharing.is_shared(flags):
+        sharing.run_workers(flags, command, ("shard", "overwrite"))
         return
     with quietly():
         from tf_advdefense.commands.work.make_adv import make_sets
     make_sets(flags, command)
-
-
-def _run_workers(flags: FlagValues, command: str) -> None:
-    for name in ("shard", "overwrite"):
-        if flags[name].value:
-            raise ValueError(
-                "--workers and --runner make all shards, of a set that is new or not "
-                f"finished. Received: --{name} beside them. Leave one of them out."
-            )
-    from tf_advdefense.commands.work import workers
-
-    if flags.runner:
-        arguments = shlex.split(flags.runner_args)
-        workers.run_on_beam(command, flags.workers, flags.runner, arguments)
-    else:
-        workers.run_here(command, flags.workers)
 
 
 def _define_attack(values: FlagValues) -> None:
@@ -150,29 +127,3 @@ def _define_images(values: FlagValues) -> None:
         "First N images; default 512, of train those that the run was trained on.",
         at_least=1,
     )
-
-
-def _define_workers(values: FlagValues) -> None:
-    group = Group(values, "Workers")
-    group.whole(
-        "workers",
-        1,
-        "Processes that each make a part of the shards; the bytes are the same.",
-        at_least=1,
-        at_most=1024,
-    )
-    group.text(
-        "runner",
-        None,
-        "Of Apache Beam, which gives the parts to its workers: DirectRunner, "
-        "FlinkRunner, SparkRunner, DataflowRunner.",
-    )
-    group.text("runner_args", "", "Its pipeline options: '--a=1 --b=2'.")
-
-
-def _shard(text: str) -> tuple[int, int]:
-    """(i, n) of i/n."""
-    i, _, n = text.partition("/")
-    if not (i.isdigit() and n.isdigit() and int(i) < int(n)):
-        raise ValueError(f"i/n with 0 <= i < n is needed. Received: {text}")
-    return int(i), int(n)

@@ -11,13 +11,15 @@ Scores every model on every adversarial set (transfer) and attacks each one itse
 (white-box). Writes outputs/report: report.html, report.md, results.json,
 per_example.npz, results.csv and figures/. Every measurement is kept in
 outputs/measurements, too, and not taken again by any later report; where nothing has
-changed at all, the report that is there is shown. --compare measures nothing: it pairs
-two result files by image and writes comparison.md and .json.
+changed at all, the report that is there is shown. --shard=i/n takes a share of the
+measurements and writes no report; --workers=N has N processes do so. --compare
+measures nothing: it pairs two result files by image and writes comparison.md and .json.
 """
 
 from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
+from tf_advdefense.commands import sharing
 from tf_advdefense.commands.flags import Group
 from tf_advdefense.commands.loading import quietly
 
@@ -58,6 +60,7 @@ def define(values: FlagValues) -> None:
     )
     output.text("note", None, "About the data, to stand beside every number.")
     output.switch("latex", False, "Write report.tex, its main tables, too.")
+    sharing.define(values, "measurements")
 
 
 def main(flags: FlagValues, command: str) -> None:
@@ -69,8 +72,10 @@ def main(flags: FlagValues, command: str) -> None:
         return
     from tf_advdefense.commands.work import current
 
-    if current.shown(flags):
+    if not flags.shard and current.shown(flags):
         return
+    if sharing.is_shared(flags):
+        sharing.run_workers(flags, command)
     with quietly():
         from tf_advdefense.commands.work.report import report
     report(flags, command)

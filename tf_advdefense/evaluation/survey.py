@@ -26,6 +26,7 @@ from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.classifiers import said
 from tf_advdefense.evaluation.example_grids import example_grids
+from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.plan import plan
 from tf_advdefense.evaluation.plan import searches
 from tf_advdefense.evaluation.progress import Progress
@@ -34,6 +35,7 @@ from tf_advdefense.evaluation.reference import placements
 from tf_advdefense.evaluation.stale_sets import stale_sets
 from tf_advdefense.evaluation.taking import Say
 from tf_advdefense.evaluation.taking import Taking
+from tf_advdefense.evaluation.taking import share_of
 from tf_advdefense.evaluation.targets import ModelOrPath
 from tf_advdefense.evaluation.targets import Target
 from tf_advdefense.evaluation.targets import roles
@@ -113,26 +115,9 @@ def survey(
       ValueError: in one line, for a model that cannot be measured on `data`, a run of
         another data set, no model at all, or a set that is not of test images.
     """
-    for line in said(data.name, data.notes, ()):
-        say(line)
-    targets = _targets(models, data)
-    for target in targets:
-        for line in said(target.name, *target.adaptation):
-            say(line)
-    _check_sets(sets, data)
-    stale = stale_sets(sets, targets, output_dir)
-    sets = [each for each in sets if each.name not in stale]
-    if stale:
-        say(summary.left_out(stale))
-    settings: dict[str, Any] = {
-        "few": num_costly,
-        "batch_size": batch_size,
-        "seed": seed,
-    }
-    planned = plan(
-        targets, sets, list(attacks), data, num_examples=num_examples, **settings
-    )
-    planned = list({each.key: each for each in planned}.values())
+    targets, sets, stale = _compared(models, data, sets, output_dir, say)
+    settings = {"few": num_costly, "batch_size": batch_size, "seed": seed}
+    planned = _planned(targets, sets, attacks, data, num_examples, settings)
     taking = Taking(data, batch_size, store, progress, say)
     taken = taking.all_of(planned)
     beside = searches(planned, [record for record, _ in taken], data, **settings)
@@ -155,6 +140,36 @@ def survey(
     return Survey(results, per_example, data, sets)
 
 
+def take_share(
+    share: tuple[int, int],
+    models: Mapping[str, Surveyed],
+    data: Dataset,
+    attacks: Iterable[Chosen] = (),
+    sets: Sequence[AdversarialSet] = (),
+    *,
+    store: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str] = "outputs",
+    num_examples: int = 1000,
+    num_costly: int = 128,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: Callable[[str, int | None], Progress] | None = None,
+    say: Say = print,
+) -> None:
+    """Takes some of a survey's measurements into its store, as one of several does.
+
+    Args:
+      share: (i, n): every n-th of them, from the i-th on; see `taking.share_of`.
+      models, data, attacks, sets, store, output_dir, num_examples, num_costly,
+        batch_size, seed, progress, say: as of `survey`, which see for errors, too.
+    """
+    targets, sets, _ = _compared(models, data, sets, output_dir, say)
+    settings = {"few": num_costly, "batch_size": batch_size, "seed": seed}
+    planned = _planned(targets, sets, attacks, data, num_examples, settings)
+    taking = Taking(data, batch_size, store, progress, say)
+    taking.all_of(share_of(planned, data, *share))
+
+
 def is_of_test_images(adv_set: AdversarialSet, data: Dataset) -> bool:
     """Whether a set was made from the test images of this data set."""
     request = adv_set.config["request"]
@@ -163,6 +178,42 @@ def is_of_test_images(adv_set: AdversarialSet, data: Dataset) -> bool:
 
 
 # === What is compared ===
+
+
+def _compared(
+    models: Mapping[str, Surveyed],
+    data: Dataset,
+    sets: Sequence[AdversarialSet],
+    output_dir: str | os.PathLike[str],
+    say: Say,
+) -> tuple[list[Target], list[AdversarialSet], dict[str, str]]:
+    """The targets, the sets that still are of their source, and those that are not."""
+    for line in said(data.name, data.notes, ()):
+        say(line)
+    targets = _targets(models, data)
+    for target in targets:
+        for line in said(target.name, *target.adaptation):
+            say(line)
+    _check_sets(sets, data)
+    stale = stale_sets(sets, targets, output_dir)
+    if stale:
+        say(summary.left_out(stale))
+    return targets, [each for each in sets if each.name not in stale], stale
+
+
+def _planned(
+    targets: Sequence[Target],
+    sets: Sequence[AdversarialSet],
+    attacks: Iterable[Chosen],
+    data: Dataset,
+    num_examples: int,
+    settings: dict[str, int],
+) -> list[Measurement]:
+    """Each measurement once."""
+    planned = plan(
+        targets, sets, list(attacks), data, num_examples=num_examples, **settings
+    )
+    return list({each.key: each for each in planned}.values())
 
 
 def _targets(models: Mapping[str, Surveyed], data: Dataset) -> list[Target]:

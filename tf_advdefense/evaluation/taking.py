@@ -83,6 +83,29 @@ class Taking:
         return None if self.store is None else records.stored(self.store, key)
 
 
+def share_of(
+    measurements: Sequence[Measurement], data: Dataset, index: int, number: int
+) -> list[Measurement]:
+    """What one of several processes takes: measurements on every `number`-th examples.
+
+    The costliest come first, so that none is left when the others are done.
+
+    Args:
+      measurements: of all.
+      data: that they are taken on.
+      index: of the process, below `number`.
+      number: of processes.
+    """
+    costs: dict[str, float] = {}
+    for each in measurements:
+        passes = 0.0
+        if each.attack is not None:
+            passes = max(each.attack.cost(data.image_shape, data.num_classes))
+        costs.setdefault(each.examples_key, passes * each.num_examples)
+    mine = sorted(costs, key=lambda key: -costs[key])[index::number]
+    return [each for each in measurements if each.examples_key in mine]
+
+
 def _together(todo: Sequence[Measurement]) -> list[Measurement]:
     """Those on the same examples, which are crafted once, one after the other."""
     first: dict[str, int] = {}

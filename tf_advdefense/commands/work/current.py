@@ -11,7 +11,8 @@ from tf_advdefense.artifacts import finished
 from tf_advdefense.artifacts import manifest
 from tf_advdefense.evaluation.records import load_results
 
-_SILENT = ("verbosity", "help")  # Flags that change nothing in a report.
+# Flags that change nothing in a report.
+_SILENT = ("verbosity", "help", "workers", "runner", "runner_args")
 
 
 def directory_of(flags: FlagValues) -> pathlib.Path:

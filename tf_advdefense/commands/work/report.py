@@ -34,6 +34,7 @@ from tf_advdefense.evaluation.suites import Chosen
 from tf_advdefense.evaluation.suites import chosen
 from tf_advdefense.evaluation.survey import is_of_test_images
 from tf_advdefense.evaluation.survey import survey
+from tf_advdefense.evaluation.survey import take_share
 from tf_advdefense.evaluation.targets import Target
 from tf_advdefense.evaluation.targets import model_name
 from tf_advdefense.evaluation.targets import target_of_model
@@ -45,7 +46,13 @@ _DEFAULT = ["fgsm", "cw", "sparse_l1"]
 
 
 def report(flags: FlagValues, command: str) -> None:
-    """Measures, and writes the report to --report_dir, which no other process does."""
+    """Measures, and writes the report to --report_dir, which no other process does.
+
+    With --shard it takes a share of the measurements, and writes nothing else.
+    """
+    if flags.shard:
+        _take_share(flags)
+        return
     directory = current.directory_of(flags)
     check_writable(directory)  # Before anything is measured.
     with locks.held(directory, parameter="report_dir"):
@@ -57,26 +64,19 @@ def _report(flags: FlagValues, command: str, directory: pathlib.Path) -> None:
     request = current.request_of(flags)
     trained = _named_runs(flags)
     data = dataset_of(flags, trained, test_only=True)
-    threats = [threat(norm, radius) for norm, radius in flags.threat or ()]
+    threats = _threats(flags)
     models = _models(flags, trained, data)
-    attacks, sets = _attacks(flags, threats, data), _sets(flags, data)
+    sets = _sets(flags, data)
     found = survey(
         models,
         data,
-        attacks,
+        _attacks(flags, threats, data),
         sets,
         threats=threats,
         groups=_groups(flags),
-        store=records.store_of(flags.output_dir),
-        output_dir=flags.output_dir,
-        num_examples=flags.num_examples,
-        num_costly=flags.num_examples if flags.full else flags.num_costly,
-        batch_size=flags.batch_size,
-        seed=flags.seed,
         note=flags.note,
         command=command,
-        progress=progress,
-        say=functools.partial(print, flush=True),
+        **_settings(flags),
     )
     remove_leftovers(directory)
     files = found.write(directory, latex=flags.latex)
@@ -88,6 +88,38 @@ def _report(flags: FlagValues, command: str, directory: pathlib.Path) -> None:
     manifest.write(directory, request, read, _written(directory, files))
     tables = reporting.render_tables(found.results, found.per_example)
     print(f"\n{tables}\n\nReport: {files['html']}")
+
+
+def _take_share(flags: FlagValues) -> None:
+    distribution.set_up()
+    trained = _named_runs(flags)
+    data = dataset_of(flags, trained, test_only=True)
+    take_share(
+        flags.shard,
+        _models(flags, trained, data),
+        data,
+        _attacks(flags, _threats(flags), data),
+        _sets(flags, data),
+        **_settings(flags),
+    )
+
+
+def _settings(flags: FlagValues) -> dict[str, Any]:
+    """How measurements are taken."""
+    return {
+        "store": records.store_of(flags.output_dir),
+        "output_dir": flags.output_dir,
+        "num_examples": flags.num_examples,
+        "num_costly": flags.num_examples if flags.full else flags.num_costly,
+        "batch_size": flags.batch_size,
+        "seed": flags.seed,
+        "progress": progress,
+        "say": functools.partial(print, flush=True),
+    }
+
+
+def _threats(flags: FlagValues) -> list[ThreatModel]:
+    return [threat(norm, radius) for norm, radius in flags.threat or ()]
 
 
 def _written(directory: pathlib.Path, files: dict[str, Any]) -> Iterator[pathlib.Path]:

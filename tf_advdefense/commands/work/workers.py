@@ -1,10 +1,11 @@
-"""A set crafted by several processes: here, or wherever a runner of Beam has machines.
+"""A command's work done by several processes, here or where a runner of Beam has them.
 
-Each makes every n-th shard, by the very command that makes all of them, so that the
-bytes are the same; whoever is last finishes the set.
+Each makes every n-th shard of a set, or takes every n-th measurement of a report, by
+the very command that makes all of them, so that the outcome is the same.
 """
 
 from collections.abc import Sequence
+import importlib
 import json
 import os
 import pathlib
@@ -14,7 +15,6 @@ import sys
 
 from absl.flags import FlagValues
 
-from tf_advdefense.commands import make_adv
 from tf_advdefense.commands.run import CommandLine
 from tf_advdefense.commands.run import run
 
@@ -24,34 +24,34 @@ _FAILED = "`workers` must all reach their end. Received: {} of {} that did not."
 
 
 class _Part:
-    """The command `make_adv`, of a part of the shards."""
+    """A command, of a part of its work."""
 
-    __doc__ = make_adv.__doc__
-
-    def __init__(self, index: int, number: int):
-        self._shard = index, number
+    def __init__(self, name: str, shard: tuple[int, int]):
+        self._command = importlib.import_module(f"tf_advdefense.commands.{name}")
+        self._shard, self.__doc__ = shard, self._command.__doc__
 
     def define(self, flags: FlagValues) -> None:
         """The flags of the whole."""
-        make_adv.define(flags)
+        self._command.define(flags)
 
     def main(self, flags: FlagValues, command: str) -> None:
         """Makes the part; what is recorded is the command of the whole."""
         flags.workers, flags.runner, flags.shard = 1, None, self._shard
-        make_adv.main(flags, command)
+        self._command.main(flags, command)
 
 
 def make_part(command: str, index: int, number: int) -> int:
-    """Makes every `number`-th shard, from the `index`-th on; returns the exit code.
+    """Makes every `number`-th part, from the `index`-th on; returns the exit code.
 
     Args:
       command: of the whole, as it was typed.
     """
     program, *given = shlex.split(command)
-    prefix = program.removesuffix("make_adv")
-    if prefix == program:  # "advdefense make_adv"
-        prefix, given = f"{program} ", given[1:]
-    return run(_Part(index, number), CommandLine(prefix, "make_adv", given))
+    prefix, _, name = program.rpartition("/")
+    prefix += "/"
+    if prefix == "/":  # "advdefense make_adv"
+        prefix, (name, *given) = f"{program} ", given
+    return run(_Part(name, (index, number)), CommandLine(prefix, name, given))
 
 
 def work() -> None:
