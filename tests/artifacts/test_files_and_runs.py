@@ -97,6 +97,52 @@ def test_a_directory_is_replaced_whole(tmp_path):
     assert names(tmp_path / "d") == ["new"] and names(tmp_path) == ["d"]
 
 
+def test_links_are_followed_and_stay(tmp_path):
+    (tmp_path / "far").mkdir()
+    for name, target in (("file", "far/x"), ("directory", "far/d"), ("run", "far/a")):
+        (tmp_path / name).symlink_to(tmp_path / target)  # To nothing yet.
+    for content in (b"old", b"new"):
+        files.write_bytes(tmp_path / "file", content)
+        with files.replacing(tmp_path / "directory", lambda path: True) as temporary:
+            temporary.mkdir()
+            (temporary / "x").write_bytes(content)
+        claims.claim(tmp_path / "run", {"is": content.decode()}, overwrite=True)
+        assert (tmp_path / "far" / "x").read_bytes() == content
+        assert (tmp_path / "far" / "d" / "x").read_bytes() == content
+        assert content in (tmp_path / "far" / "a" / files.REQUEST).read_bytes()
+    assert all((tmp_path / n).is_symlink() for n in ("file", "directory", "run"))
+    assert names(tmp_path / "far") == ["a", "d", "x"]
+    files.remove(tmp_path / "run")
+    assert names(tmp_path / "far") == ["d", "x"]
+
+
+def test_of_files_only_ours_are_replaced_and_devices_never(tmp_path):
+    ours = lambda path: path.read_bytes().startswith(b"ours")
+    files.write_bytes(tmp_path / "new", b"ours 1", ours)
+    files.write_bytes(tmp_path / "new", b"ours 2", ours)
+    assert (tmp_path / "new").read_bytes() == b"ours 2"
+    (tmp_path / "letter").write_text("precious")
+    (tmp_path / "empty").touch()
+    files.write_bytes(tmp_path / "empty", b"ours", ours)
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("letter", "is another file"), ("pipe", "is no file")):
+        with pytest.raises(FileExistsError, match=f"{name}, which {why}.*another name"):
+            files.write_bytes(tmp_path / name, b"ours", ours)
+    with pytest.raises(FileExistsError, match="is no file"):
+        files.write_bytes(tmp_path / "pipe", b"ours")
+    assert (tmp_path / "letter").read_text() == "precious"
+
+
+def test_without_the_mark_nothing_by_these_names_may_be_there(tmp_path):
+    files.check_mark(tmp_path, "mark", ["a", "b"])
+    (tmp_path / "b").touch()
+    (tmp_path / "c").touch()
+    with pytest.raises(FileExistsError, match=f"{tmp_path}, which holds b and no mark"):
+        files.check_mark(tmp_path, "mark", ["a", "b"])
+    (tmp_path / "mark").touch()
+    files.check_mark(tmp_path, "mark", ["a", "b"])
+
+
 def test_data_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace

@@ -298,6 +298,11 @@ MAKE_ADV = [
 REPORT = [
     ("no radius", ["--eps="], ["--eps", "Received: nothing"]),
     ("a file", ["--report_dir=/etc/passwd"], ["/etc/passwd", "another directory"]),
+    (
+        "a directory of something else",
+        ["--report_dir={models}/papers"],
+        ["papers, which holds report.md and no per_example.npz", "another directory"],
+    ),
     ("missing run", ["--runs=absent"], ["absent", "small_cnn", "bin/train"]),
     ("no runs", ["--runs="], ["--model_path", "bin/train"]),
     (
@@ -331,7 +336,7 @@ EXPORT = [
     (
         "a directory of something else",
         ["--run=small_cnn", "--to={models}/images"],
-        ["images", "other files", "Choose another directory"],
+        ["images", "other files", "Choose another name"],
     ),
     (
         "a file of something else",
@@ -389,8 +394,12 @@ def models(tmp_path_factory, path):
             image = tf.io.encode_png(tf.fill([32, 32, 3], tf.cast(label, tf.uint8)))
             for i in range(2):
                 (folder / f"{i}.png").write_bytes(image.numpy())
-    (root / "report").mkdir()
-    (root / "report" / "results.json").write_text('{"format": 0}')
+    for name, text in (
+        ("report/results.json", '{"format": 0}'),
+        ("papers/report.md", ""),
+    ):
+        (root / name).parent.mkdir()
+        (root / name).write_text(text)
     return root
 
 

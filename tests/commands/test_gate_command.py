@@ -90,6 +90,8 @@ def test_another_model_is_attacked_alike(made):
         (["{model}", "--image_size=16"], "Give the same --dataset"),
         (["--run=absent"], "absent"),
         (["--model_path=absent.keras"], "absent.keras"),
+        (["{model}", "--junit=/dev/null"], "/dev/null, which is no file"),
+        (["{model}", "--junit=README.md"], "README.md, which is another file"),
     ],
 )
 def test_wrong_input_is_code_2_and_a_line(made, flags, wanted):

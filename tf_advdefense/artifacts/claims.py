@@ -51,7 +51,7 @@ def claim(
             "`resume` goes on with what is there, `overwrite` deletes it. Received: "
             "both. Leave one of them out."
         )
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(os.path.realpath(directory))
     if overwrite and (directory / files.REQUEST).exists():
         files.remove(directory)
     if _create(directory, request):

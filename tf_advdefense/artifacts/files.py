@@ -11,6 +11,7 @@ them, and `finish` removes those that killed processes left.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import errno
@@ -42,22 +43,18 @@ def replacing(
     """Yields a path beside `path` to write to; then it takes the place of `path`.
 
     What is written, a file or a directory, is flushed to the disk before it is
-    renamed; after an exception or a kill `path` is what it was.
+    renamed; after an exception or a kill `path` is what it was. Of a symbolic link
+    what it leads to is replaced.
 
     Args:
         path: of the file or directory.
-        is_ours: function from a directory that holds something to whether this package
-            wrote all of it; by default no directory is replaced.
+        is_ours: see `check_replaced`.
 
     Raises:
-        FileExistsError: `path` is a directory that holds anything else.
+        FileExistsError: see `check_replaced`.
     """
-    path = pathlib.Path(path)
-    if path.is_dir() and any(path.iterdir()) and not (is_ours and is_ours(path)):
-        raise FileExistsError(
-            f"Only what this package wrote is replaced. Received: {path}, which holds "
-            "other files. Choose another directory, or move them away."
-        )
+    check_replaced(path, is_ours)
+    path = pathlib.Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path)
     try:
@@ -71,9 +68,61 @@ def replacing(
         delete(temporary)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to `path`, whole or not at all."""
-    with replacing(path) as temporary:
+def check_replaced(
+    path: Path, is_ours: Callable[[pathlib.Path], bool] | None = None
+) -> None:
+    """Refuses to replace what this package did not write.
+
+    Args:
+        path: of a file or directory, or of nothing yet.
+        is_ours: function from what is there, and not empty, to whether this package
+            wrote all of it; by default no directory is replaced, and any file is.
+
+    Raises:
+        FileExistsError: it is anything else, or a device.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        what, kept = "holds other files", any(path.iterdir())
+        kept = kept and not (is_ours and is_ours(path))
+    elif path.is_file():
+        what, kept = "is another file", path.stat().st_size > 0
+        kept = kept and is_ours is not None and not is_ours(path)
+    else:
+        what, kept = "is no file", path.exists()
+    if kept:
+        raise FileExistsError(
+            f"Only what this package wrote is replaced. Received: {path}, which "
+            f"{what}. Choose another name, or move it away."
+        )
+
+
+def check_mark(directory: Path, mark: str, names: Iterable[str]) -> None:
+    """Refuses to replace files in a directory that does not hold the mark of ours.
+
+    Args:
+        directory: path.
+        mark: name of a file that this package writes before the others.
+        names: of these others, by which anybody might call something else.
+
+    Raises:
+        FileExistsError: some of them are there, and the mark is not.
+    """
+    directory = pathlib.Path(directory)
+    there = [name for name in names if (directory / name).exists()]
+    if there and not (directory / mark).exists():
+        raise FileExistsError(
+            f"Only what this package wrote is replaced. Received: {directory}, which "
+            f"holds {', '.join(there)} and no {mark}. Choose another directory, or "
+            "move them away."
+        )
+
+
+def write_bytes(
+    path: Path, data: bytes, is_ours: Callable[[pathlib.Path], bool] | None = None
+) -> None:
+    """Writes `data` to `path`, whole or not at all; see `check_replaced`."""
+    with replacing(path, is_ours) as temporary:
         temporary.write_bytes(data)
 
 
@@ -105,8 +154,12 @@ def sha256(path: Path) -> str:
 
 
 def remove(directory: Path) -> None:
-    """Deletes a directory; its name is free at once, even if this is interrupted."""
-    doomed = temporary_of(pathlib.Path(directory))
+    """Deletes a directory; its name is free at once, even if this is interrupted.
+
+    Of a symbolic link what it leads to is deleted.
+    """
+    directory = pathlib.Path(os.path.realpath(directory))
+    doomed = temporary_of(directory)
     os.rename(directory, doomed)
     shutil.rmtree(doomed)
 

@@ -60,7 +60,12 @@ class Survey:
     sets: Sequence[AdversarialSet] = ()
 
     def write(self, directory: str | os.PathLike[str], **parts: Any) -> dict[str, Any]:
-        """Results and report into a directory; returns `reporting.write_report`'s."""
+        """Results and report into a directory; returns `reporting.write_report`'s.
+
+        Raises:
+          FileExistsError: it holds files by the names of a report's, and no report.
+        """
+        reporting.check_place(directory)
         records.save_results(directory, self.results, self.per_example)
         grids = example_grids(self.results, self.sets, self.data)
         return reporting.write_report(

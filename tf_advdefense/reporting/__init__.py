@@ -9,7 +9,8 @@ imported here, so a report is redrawn in seconds on any machine.
 """
 
 from tf_advdefense.reporting.latex import latex_tables
+from tf_advdefense.reporting.report import check_place
 from tf_advdefense.reporting.report import write_report
 from tf_advdefense.reporting.terminal import render as render_tables
 
-__all__ = ["latex_tables", "render_tables", "write_report"]
+__all__ = ["check_place", "latex_tables", "render_tables", "write_report"]

@@ -1,12 +1,13 @@
 """A gate's outcome for machines: JUnit's XML, and annotations of GitHub's workflows.
 
-    files.write_bytes("gate.xml", junit(result.criteria, result.line))
+    files.write_bytes("gate.xml", junit(result.criteria, result.line), is_junit)
     print("\\n".join(github(result)))
 
 `result` is a `GateResult` and its criteria have a name, `passed` and a detail.
 """
 
 from collections.abc import Sequence
+import pathlib
 import re
 from typing import Any
 from xml.etree import ElementTree
@@ -44,6 +45,11 @@ def junit(criteria: Sequence[Any], line: str) -> bytes:
     ElementTree.SubElement(suite, "system-out").text = _text(line)
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, "utf-8", xml_declaration=True) + b"\n"
+
+
+def is_junit(path: pathlib.Path) -> bool:
+    """Whether a file is what `junit` makes."""
+    return path.is_file() and f'name="{_SUITE}"'.encode() in path.read_bytes()[:400]
 
 
 def github(result: Any) -> list[str]:

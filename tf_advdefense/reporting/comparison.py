@@ -37,6 +37,7 @@ def write(directory: str | os.PathLike[str], found: Any, old: str, new: str) -> 
       old, new: what was compared, as it is to be written.
     """
     directory = pathlib.Path(directory)
+    files.check_mark(directory, "comparison.json", ["comparison.md"])
     about = {"old": old, "new": new}
     files.write_json(directory / "comparison.json", {**about, **found.as_json()})
     path = directory / "comparison.md"

@@ -14,6 +14,23 @@ from tf_advdefense.reporting import markdown
 from tf_advdefense.reporting.contents import build_report
 from tf_advdefense.reporting.latex import latex_tables
 
+_TEXTS = {
+    "markdown": "report.md",
+    "html": "report.html",
+    "csv": "results.csv",
+    "latex": "report.tex",
+}
+
+
+def check_place(directory: Path) -> None:
+    """Refuses a directory whose files would be taken for those of a former report.
+
+    Raises:
+      FileExistsError: it holds files by the names of a report's, and no report.
+    """
+    names = ("results.json", "figures", *_TEXTS.values())
+    files.check_mark(directory, "per_example.npz", names)
+
 
 def write_report(
     directory: Path,
@@ -52,14 +69,14 @@ def write_report(
         ]
     }
     texts = {
-        "markdown": ("report.md", markdown.render(report)),
-        "html": ("report.html", html.render(report)),
-        "csv": ("results.csv", listings.records_csv(results)),
+        "markdown": markdown.render(report),
+        "html": html.render(report),
+        "csv": listings.records_csv(results),
     }
     if latex:
-        texts["latex"] = "report.tex", latex_tables(results, per_example)
-    for kind, (name, text) in texts.items():
-        paths[kind] = _write(directory / name, text.encode())
+        texts["latex"] = latex_tables(results, per_example)
+    for kind, text in texts.items():
+        paths[kind] = _write(directory / _TEXTS[kind], text.encode())
     return paths
 
 

@@ -1,5 +1,6 @@
 """The gate that flags describe: its measurements, its verdict, its annotations."""
 
+import os
 from typing import Any
 
 from absl.flags import FlagValues
@@ -23,6 +24,9 @@ def gate(flags: FlagValues) -> int:
     # What is wrong is said before anything is read or measured.
     Limits(flags.max_drop, flags.min_robust, flags.max_clean_drop)
     _check_model(flags)
+    if flags.junit:
+        files.check_replaced(flags.junit, checks.is_junit)
+        files.check_writable(os.path.dirname(flags.junit) or ".")
     baseline = read_baseline(flags.baseline, flags.baseline_model)
     run = runs.load_run(flags.output_dir, flags.run) if flags.run else None
     distribution.set_up()
@@ -40,7 +44,8 @@ def gate(flags: FlagValues) -> int:
         output_dir=flags.output_dir,
     )
     if flags.junit:
-        files.write_bytes(flags.junit, checks.junit(result.criteria, result.line))
+        xml = checks.junit(result.criteria, result.line)
+        files.write_bytes(flags.junit, xml, checks.is_junit)
     if flags.github:
         print("\n".join(checks.github(result)), flush=True)
     return 0 if result.passed else 1

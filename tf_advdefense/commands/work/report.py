@@ -55,6 +55,7 @@ def report(flags: FlagValues, command: str) -> None:
         return
     directory = current.directory_of(flags)
     check_writable(directory)  # Before anything is measured.
+    reporting.check_place(directory)
     with locks.held(directory, parameter="report_dir"):
         _report(flags, command, directory)
 
