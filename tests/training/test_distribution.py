@@ -30,7 +30,7 @@ images, labels = random.random((4 * t.BATCH, *t.SHAPE), np.float32), np.arange(3
 def on_disk(name):
     trainer = t.make_trainer(t.make_linear(), "adversarial")
     history = t.training.train(
-        trainer, lambda first: t.mixed_batches(sets, 2, first), epochs=2,
+        trainer, lambda first, step: t.mixed_batches(sets, 2, first), epochs=2,
         steps_per_epoch=t.STEPS, directory=directory / name,
         validation=t.training.validation_batches(t.make_split(12, seed=9)),
         plateau=t.schedules.Plateau(patience=0, threshold=0.9))
