@@ -183,15 +183,29 @@ def _literal(text: str) -> Any:
         return text
 
 
+def _batch_size(text: str) -> int | str:
+    """A number of images, or auto."""
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(
+            f"a whole number of at least 1, or auto, is needed. Received: {text}"
+        )
+    return int(text)
+
+
 # === Groups that commands share ===
 
 
-def define_data(values: FlagValues, batch_size: int | None = 128) -> Group:
+def define_data(
+    values: FlagValues, batch_size: int | None = 128, *, may_fit: bool = False
+) -> Group:
     """What is read, and how; the group, for what a command adds to it.
 
     Args:
       values: the flags of a command.
       batch_size: where it is not given; None: as is right for the data set.
+      may_fit: whether it may be auto, which the command then resolves.
     """
     data = Group(values, "Data")
     data.text("dataset", "cifar10", "A TFDS name, digits, folder:PATH, or npz:FILE.")
@@ -220,7 +234,11 @@ def define_data(values: FlagValues, batch_size: int | None = 128) -> Group:
     )
     by_size = "Images per batch; default: 128, of a small data set fewer."
     about = "Images per batch." if batch_size else by_size
-    data.whole("batch_size", batch_size, about, at_least=1)
+    if may_fit:
+        about = "Images per batch; auto: what fits into memory, on a CPU 128 at most."
+        data.value("batch_size", batch_size, about, parse=_batch_size)
+    else:
+        data.whole("batch_size", batch_size, about, at_least=1)
     data.whole(
         "seed", 0, "Determines every random draw.", at_least=0, at_most=2**31 - 1
     )

@@ -25,7 +25,7 @@ def define(values: FlagValues) -> None:
     _define_attack(values)
     _define_model(values)
     _define_images(values)
-    kinds.define_data(values)
+    kinds.define_data(values, may_fit=True)
     output = kinds.define_output(values)
     output.value(
         "name",

@@ -49,7 +49,7 @@ def define(values: FlagValues) -> None:
     )
     kinds.define_foreign(models)
     _define_attacks(values)
-    kinds.define_data(values)
+    kinds.define_data(values, may_fit=True)
     output = kinds.define_output(values)
     output.text("report_dir", None, "Default: OUTPUT_DIR/report.")
     output.value(

@@ -27,6 +27,8 @@ from tf_advdefense.commands.work import current
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
+from tf_advdefense.evaluation.batch_sizes import fitting
+from tf_advdefense.evaluation.classifiers import loaded
 from tf_advdefense.evaluation.evaluate import threat
 from tf_advdefense.evaluation.parents import with_parent
 from tf_advdefense.evaluation.progress import progress
@@ -77,7 +79,7 @@ def _report(flags: FlagValues, command: str, directory: pathlib.Path) -> None:
         groups=_groups(flags),
         note=flags.note,
         command=command,
-        **_settings(flags),
+        **_settings(flags, models, data),
     )
     remove_leftovers(directory)
     files = found.write(directory, latex=flags.latex)
@@ -95,24 +97,28 @@ def _take_share(flags: FlagValues) -> None:
     distribution.set_up()
     trained = _named_runs(flags)
     data = dataset_of(flags, trained, test_only=True)
+    models = _models(flags, trained, data)
     take_share(
         flags.shard,
-        _models(flags, trained, data),
+        models,
         data,
         _attacks(flags, _threats(flags), data),
         _sets(flags, data),
-        **_settings(flags),
+        **_settings(flags, models, data),
     )
 
 
-def _settings(flags: FlagValues) -> dict[str, Any]:
+def _settings(
+    flags: FlagValues, models: dict[str, Any], data: Dataset
+) -> dict[str, Any]:
     """How measurements are taken."""
+    each = (m.load() if isinstance(m, Target) else loaded(m) for m in models.values())
     return {
         "store": records.store_of(flags.output_dir),
         "output_dir": flags.output_dir,
         "num_examples": flags.num_examples,
         "num_costly": flags.num_examples if flags.full else flags.num_costly,
-        "batch_size": flags.batch_size,
+        "batch_size": fitting(flags.batch_size, each, data.test.images.shape[1:]),
         "seed": flags.seed,
         "progress": progress,
         "say": functools.partial(print, flush=True),
