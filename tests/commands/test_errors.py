@@ -27,6 +27,9 @@ TRAIN = [
     ("unknown model argument", [MODEL, "--model_args=widht=4"], ["widht", "width"]),
     ("no value", [MODEL, "--model_args=width"], ["name=value", "width"]),
     ("unknown defence", [MODEL, "--defense=hope"], ["hope", "none", "ensemble"]),
+    ("a share of no sets", [MODEL, "--adv_fraction=0.3"], ["about --adv_data"]),
+    ("draws of nothing", [MODEL, "--eot_draws=3"], ["is about --transforms"]),
+    ("a range", [MODEL, "--preprocess=resnet50"], ["is about --model_path"]),
     ("unknown schedule", [MODEL, "--schedule=step"], ["step", "plateau"]),
     (
         "unknown data set",
@@ -200,7 +203,22 @@ MAKE_ADV = [
         ["--attack=fgsm", "--targeted", "--labels=true"],
         ["--labels=true beside --targeted"],
     ),
-    ("a target alone", ["--attack=fgsm", "--target=3"], ["--target=3", "--targeted"]),
+    ("a target alone", ["--attack=fgsm", "--target=3"], ["target=3", "--targeted"]),
+    (
+        "a run and a model",
+        [ATTACK, "--model_path={models}/seven.keras", "--run=small_cnn"],
+        ["--run and --model_path contradict each other"],
+    ),
+    (
+        "a range of a run",
+        [ATTACK, "--input_range=0,255"],
+        ["--input_range is about --model_path, which is not given"],
+    ),
+    (
+        "a runner's arguments alone",
+        [ATTACK, "--runner_args=--a=1"],
+        ["--runner_args is about --runner"],
+    ),
     ("no attack", [], ["--attack"]),
     ("unknown attack", ["--attack=fgms"], ["fgms", "Did you mean 'fgsm'", "cw"]),
     (
@@ -297,6 +315,8 @@ MAKE_ADV = [
 ]
 REPORT = [
     ("no radius", ["--eps="], ["--eps", "Received: nothing"]),
+    ("radii twice", ["--eps=0.1", "--threat=L2:0.5"], ["--eps and --threat"]),
+    ("a parent of nothing", ["--parent=a.keras"], ["--parent is about --model_path"]),
     ("a file", ["--report_dir=/etc/passwd"], ["/etc/passwd", "another directory"]),
     (
         "a directory of something else",
@@ -459,12 +479,14 @@ def results(outputs, models):
         common = [f"--output_dir={outputs}"]
         if binary != "export":
             common.append("--dataset=digits")
-        if binary == "make_adv":
-            common.append("--run=small_cnn")
         lines = [
             common + [flag.format(models=models) for flag in flags]
             for _, flags, _ in cases
         ]
+        if binary == "make_adv":
+            for line in lines:
+                if not any("--model_path" in flag for flag in line):
+                    line.insert(0, "--run=small_cnn")
         names = ["help", *(name for name, _, _ in cases)]
         for name, result in zip(names, binaries.run_each(binary, [["--help"], *lines])):
             found[binary, name] = result

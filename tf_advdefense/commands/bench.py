@@ -27,7 +27,7 @@ from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
 from tf_advdefense.commands import names
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 from tf_advdefense.commands.loading import quietly
 
 

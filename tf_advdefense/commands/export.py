@@ -17,7 +17,7 @@ saved_model-NAMES beside the run's own, and to a .keras file for adaptive attack
 from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 from tf_advdefense.commands.loading import quietly
 
 

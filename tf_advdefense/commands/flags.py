@@ -1,99 +1,23 @@
-"""Flags in groups, the kinds of their values, and the groups that commands share.
+"""The kinds of flags' values, and the groups that commands share.
 
-    data = Group(flags, "Data")
-    data.text("dataset", "cifar10", "A TFDS name, digits, folder:PATH, or npz:FILE.")
-    data.whole("batch_size", 128, "Images per batch.", at_least=1)
+    data = define_data(flags)
     data.value("attack_args", "", "nb_iter=40,norm=2.", parse=arguments)
 
 A kind of value is a function from what was typed to the value, which raises ValueError
-with the rule and what was received. `--help` prints the groups as they were made.
+with the rule and what was received.
 """
 
 import ast
-from collections.abc import Callable
-from collections.abc import Iterable
 import pathlib
 from typing import Any
 
-from absl import flags
 from absl.flags import FlagValues
 
 from tf_advdefense.artifacts.files import named
 from tf_advdefense.commands import names
+from tf_advdefense.commands.group import Group
 from tf_advdefense.radii import NORMS
 from tf_advdefense.radii import number
-
-
-class _Parser(flags.ArgumentParser):
-    """A kind of value as absl wants it; values that are not typed are taken as is."""
-
-    def __init__(self, parse: Callable[[str], Any]):
-        self._parse = parse
-
-    def parse(self, argument: Any) -> Any:
-        return self._parse(argument) if isinstance(argument, str) else argument
-
-
-class Group:
-    """Defines flags that belong together.
-
-    Args:
-      values: the flags of a command.
-      heading: under which `--help` prints the group.
-    """
-
-    def __init__(self, values: FlagValues, heading: str):
-        self._values, self._heading = values, heading
-
-    def text(self, name: str, default: str | None, help_text: str) -> None:
-        """A flag of any text."""
-        self.value(name, default, help_text, parse=str)
-
-    def switch(self, name: str, default: bool | None, help_text: str) -> None:
-        """A flag that is given as `--name` or `--noname`."""
-        self._add(flags.BooleanFlag(name, default, help_text))
-
-    def whole(
-        self,
-        name: str,
-        default: int | None,
-        help_text: str,
-        *,
-        at_least: int,
-        at_most: int | None = None,
-    ) -> None:
-        """A flag of a whole number within bounds."""
-        parser = flags.IntegerParser(at_least, at_most)
-        self._add(flags.Flag(parser, None, name, default, help_text))
-
-    def choice(
-        self, name: str, default: str | None, known: Iterable[str], help_text: str
-    ) -> None:
-        """A flag of one of few words, which its help lists."""
-        parser = flags.EnumParser(list(known))
-        listed = f"{help_text} One of {', '.join(known)}."
-        self._add(flags.Flag(parser, None, name, default, listed))
-
-    def value(
-        self,
-        name: str,
-        default: Any,
-        help_text: str,
-        *,
-        parse: Callable[[str], Any],
-    ) -> None:
-        """A flag of any kind of value, such as `number` or `arguments` below."""
-        self._add(flags.Flag(_Parser(parse), None, name, default, help_text))
-
-    def needed(self, name: str, message: str) -> None:
-        """Without this flag the command ends with the message."""
-        flags.register_validator(
-            name, lambda value: value is not None, message, self._values
-        )
-
-    def _add(self, flag: flags.Flag) -> None:
-        flags.DEFINE_flag(flag, self._values, self._heading)
-
 
 # === Kinds of values ===
 
@@ -245,8 +169,8 @@ def define_data(
     return data
 
 
-def define_foreign(models: Group) -> None:
-    """What a model from elsewhere takes."""
+def define_foreign(models: Group, *of: str) -> None:
+    """What a model from elsewhere takes, which --model_path, or a flag `of`, names."""
     models.value(
         "input_range",
         None,
@@ -259,6 +183,8 @@ def define_foreign(models: Group) -> None:
         None,
         "Or the module of keras.applications that prepares them: resnet50, say.",
     )
+    for name in ("input_range", "preprocess"):
+        models.only_with(name, "model_path", *of)
 
 
 def define_data_dir(data: Group) -> None:
@@ -296,3 +222,4 @@ def define_transforms(values: FlagValues) -> None:
         "mean.",
         at_least=1,
     )
+    group.only_with("eot_draws", "transforms")

@@ -15,7 +15,7 @@ an equal model, and how often it misses a drop. Exit code 0 for a pass, 1 for a 
 from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 from tf_advdefense.commands.loading import quietly
 
 

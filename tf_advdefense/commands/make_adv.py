@@ -16,7 +16,7 @@ from absl.flags import FlagValues
 from tf_advdefense.commands import flags as kinds
 from tf_advdefense.commands import names
 from tf_advdefense.commands import sharing
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 from tf_advdefense.commands.loading import quietly
 
 
@@ -51,11 +51,6 @@ def main(flags: FlagValues, command: str) -> None:
         raise ValueError(
             "--labels are those that an untargeted attack leaves. Received: "
             f"--labels={flags.labels} beside --targeted. Leave one of them out."
-        )
-    if not flags.targeted and not flags["target"].using_default_value:
-        raise ValueError(
-            "--target is that of a targeted attack. Received: "
-            f"--target={flags.target} alone. Add --targeted, or leave it out."
         )
     if flags.eps and "eps" in flags.attack_args:
         raise ValueError(
@@ -93,6 +88,7 @@ def _define_attack(values: FlagValues) -> None:
     group.text(
         "target", "random", "With --targeted: random, least_likely or a class index."
     )
+    group.only_with("target", "targeted")
     group.choice(
         "labels",
         None,
@@ -115,6 +111,7 @@ def _define_model(values: FlagValues) -> None:
         None,
         "A .keras, .h5 or .tflite file or SavedModel directory instead of a run.",
     )
+    group.not_with("run", "model_path")
     kinds.define_foreign(group)
 
 

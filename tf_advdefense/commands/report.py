@@ -20,7 +20,7 @@ from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
 from tf_advdefense.commands import sharing
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 from tf_advdefense.commands.loading import quietly
 
 
@@ -47,7 +47,8 @@ def define(values: FlagValues) -> None:
         "The float model that .tflite files of --model_path were made from: examples "
         "of attacks that need gradients are transferred from it.",
     )
-    kinds.define_foreign(models)
+    models.only_with("parent", "model_path")
+    kinds.define_foreign(models, "parent")
     _define_attacks(values)
     kinds.define_data(values, may_fit=True)
     output = kinds.define_output(values)
@@ -115,6 +116,7 @@ def _define_attacks(values: FlagValues) -> None:
         "Radii of the Linf attacks without --threat.",
         parse=kinds.radii,
     )
+    group.not_with("eps", "threat")
     group.whole(
         "num_examples", 1000, "First test images of white-box attacks.", at_least=1
     )

@@ -18,7 +18,7 @@ from tf_advdefense.commands import machine
 from tf_advdefense.commands.errors import in_flags
 from tf_advdefense.commands.errors import reported
 from tf_advdefense.commands.errors import told
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 from tf_advdefense.commands.manual import manual
 
 _HELP = {"-h", "-help", "--help"}

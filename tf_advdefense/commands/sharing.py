@@ -5,7 +5,7 @@ import shlex
 
 from absl.flags import FlagValues
 
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 
 
 def define(values: FlagValues, parts: str) -> None:
@@ -36,6 +36,7 @@ def define(values: FlagValues, parts: str) -> None:
         "FlinkRunner, SparkRunner, DataflowRunner.",
     )
     group.text("runner_args", "", "Its pipeline options: '--a=1 --b=2'.")
+    group.only_with("runner_args", "runner")
 
 
 def is_shared(flags: FlagValues) -> bool:

@@ -17,7 +17,7 @@ from absl.flags import FlagValues
 
 from tf_advdefense.commands import flags as kinds
 from tf_advdefense.commands import names
-from tf_advdefense.commands.flags import Group
+from tf_advdefense.commands.group import Group
 from tf_advdefense.commands.loading import quietly
 
 
@@ -163,6 +163,8 @@ def _define_sets(values: FlagValues) -> None:
         parse=kinds.share,
     )
     group.switch("augment_adv", True, "Flip and crop the adversarial images.")
+    for name in ("adv_fraction", "augment_adv"):
+        group.only_with(name, "adv_data")
 
 
 def _define_data(values: FlagValues) -> None:
