@@ -12,7 +12,8 @@ import pytest
 
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 EPOCHS = ["--epochs=12", "--train_examples=512", "--batch_size=16", "--name=killed"]
-TRAIN = ["train", *campaign.TRAIN, *EPOCHS]
+# Of 32 steps an epoch: three checkpoints within it.
+TRAIN = ["train", *campaign.TRAIN, *EPOCHS, "--checkpoint_steps=10"]
 CW = "--attack_args=max_iterations=40,binary_search_steps=3"
 CRAFT = ["make_adv", "--dataset=digits", "--batch_size=8", "--run=a", "--attack=cw", CW]
 CRAFT += ["--num_examples=64", "--name=killed"]
