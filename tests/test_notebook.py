@@ -4,10 +4,12 @@ import pathlib
 
 from nbclient import NotebookClient
 import nbformat
+import pytest
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     notebook = nbformat.read(PAGE / "evaluate_your_model.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)

@@ -116,6 +116,7 @@ def test_reported_and_nothing_is_written_into_the_package(here, tmp_path):
     assert contents(here / "plain") == before
 
 
+@pytest.mark.slow
 def test_crafted_on_trained_from_and_exported(here, tmp_path):
     output = [f"--output_dir={tmp_path}", *COMMON]
     given = ["--run=zoo:plain", "--attack=fgsm", "--eps=0.1", "--num_examples=16"]

@@ -151,6 +151,7 @@ def computing_in(dtype):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 @every_attack
 @both_ways
 def test_other_bounds_hold_in_half_precision(name, call):

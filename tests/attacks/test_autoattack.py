@@ -86,6 +86,7 @@ def test_the_parts_are_the_originals(hyper, parts):
     np.testing.assert_array_equal(attack.cost(shape, count), totals)
 
 
+@pytest.mark.slow
 def test_a_part_attacks_what_the_parts_before_it_left(model, images):
     # Such logits leave the cross-entropy itself no gradient.
     sure = lambda x: 1e4 * model(x)
@@ -108,6 +109,7 @@ def test_a_part_attacks_what_the_parts_before_it_left(model, images):
     assert np.all(whole["linf"] <= 0.03 * (1 + 1e-5))
 
 
+@pytest.mark.slow
 def test_called_directly_it_is_the_same_and_inside_a_function_nearly(model, images):
     labels = classes(model, images)
     attack = make_attack("autoattack", eps=0.03, **SMALL)

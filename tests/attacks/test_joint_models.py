@@ -53,6 +53,7 @@ def attack(case):
     return make_attack(case.split("-")[0], **hyper)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ON_LOSSES)
 def test_a_model_twice_is_the_model(models, images, labels, case):
     model = models[0]

@@ -45,6 +45,7 @@ def sets(elsewhere, tmp_path_factory):
     return outputs, dict(zip(ATTACKS, binaries.run_each("make_adv", lines)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_makes_a_set(sets, name):
     outputs, results = sets

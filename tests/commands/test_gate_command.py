@@ -110,6 +110,7 @@ def test_a_baseline_of_several_models_needs_a_name(made, tmp_path):
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_fixture_of_the_docs_runs(made, elsewhere, tmp_path):
     text = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -91,6 +91,14 @@ def test_no_file_is_opened_in_the_place_of_a_closed_stream(tmp_path):
 # === Signals ===
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Whoever runs the tests in the background ignores Ctrl-C."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_are_as_ctrl_c(number, code, capsys):
     def main():

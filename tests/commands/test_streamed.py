@@ -24,6 +24,7 @@ def outputs(tmp_path_factory):
     return outputs
 
 
+@pytest.mark.slow
 def test_a_run_says_how_its_images_were_read(outputs):
     config = campaign.config(outputs, "a")
     assert config["request"]["in_memory"] == "no"

@@ -27,6 +27,7 @@ def shards(outputs):
     return {name: digest for name, digest in named.items() if "tfrecord" in name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

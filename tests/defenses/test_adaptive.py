@@ -120,6 +120,7 @@ SEARCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_of_a_random_model_the_first_success_is_not_enough(data, name):
     """It fools the expectation by a hair, and so every other draw."""

@@ -54,6 +54,7 @@ def test_what_is_crafted_is_that_of_float32(craft_bn):
     assert np.all(found != batch["image"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name, entry in DEFENSES.items() if entry.craft is not None]
 )

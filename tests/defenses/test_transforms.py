@@ -382,6 +382,7 @@ def test_a_keras_file_keeps_it(everything, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_saved_model_serves_it_without_this_package(everything, tmp_path):
     images = tf.constant(natural(shape=SMALL))
     saved_model.export_saved_model(everything, tmp_path / "m")
@@ -400,6 +401,7 @@ def test_a_saved_model_serves_it_without_this_package(everything, tmp_path):
     np.testing.assert_allclose(tape.gradient(logits, images), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_contains_and_names_its_transformations(tmp_path):
     labels = np.arange(32) % 3
     pixels = np.rint(255 * natural(32, SMALL)).astype(np.uint8)
@@ -452,6 +454,7 @@ def in_another(whole, kind, tmp_path):
     return keras.Model(images, double(whole(images)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["functional", "sequential", "loaded"])
 def test_the_mean_over_draws_within_other_models(kind, tmp_path):
     model, whole = transformed("crop_rescale", eot_draws=4)
@@ -516,6 +519,7 @@ def masked():
     return model, images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bit_depth", "tv"])
 def test_adaptive_attacks_beat_oblivious_ones(masked, name):
     model, images = masked

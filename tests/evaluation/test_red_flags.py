@@ -116,6 +116,7 @@ def network(images, labels):
     return model
 
 
+@pytest.mark.slow
 def test_sound_models_raise_none():
     images, labels = DATA.test.images / np.float32(255), DATA.test.labels
     model = network(images, labels)

@@ -70,6 +70,7 @@ def test_pairs(name, outputs):
         assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_the_first_use_of_digits_by_two(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     script = (

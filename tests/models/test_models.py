@@ -112,6 +112,7 @@ def test_saved_equals_loaded(name, images, tmp_path):
     np.testing.assert_array_equal(loaded(images), model(images))
 
 
+@pytest.mark.slow
 @registered
 def test_mixed_precision_ends_in_float32(name):
     model = built(name, "mixed_bfloat16")

@@ -174,6 +174,7 @@ def test_class_weights_and_a_split_are_those_of_keras():
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["pgd_at", "trades", "fgsm_at", "adversarial", "free_at"]
 )
@@ -252,6 +253,7 @@ def test_early_stopping_sees_the_robust_accuracy(form):
     assert len(history["val_pgd_accuracy"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["arrays", "tuples"])
 def test_checkpoints_hold_the_users_model(form, tmp_path):
     data, settings = _data(form)
@@ -282,6 +284,7 @@ def test_checkpoints_hold_the_users_model(form, tmp_path):
     assert other.predict(images, verbose=0).shape == ours.shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["arrays", "tuples"])
 def test_a_backup_goes_on_where_the_training_stopped(form, tmp_path):
     data, settings = _data(form)

@@ -120,6 +120,7 @@ def test_between_epochs_the_model_is_the_average(kind):
         assert history["val_accuracy"][epoch - 1] == pytest.approx(np.mean(right))
 
 
+@pytest.mark.slow
 def test_every_replay_counts():
     """Eight replays of a batch are eight weights to average."""
     arrays, replayed = make_arrays(), {"epochs": 1, "steps_per_epoch": 1}
@@ -150,6 +151,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ema", "swa"])
 def test_a_resumed_run_ends_with_the_same_average(name, tmp_path, monkeypatch):
     data = load("digits")

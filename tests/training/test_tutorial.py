@@ -47,7 +47,14 @@ def undefended(data, robustness):
     return robustness.measured(model)
 
 
-@pytest.mark.parametrize("name", ["fgsm_at", "pgd_at", "trades"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pgd_at",
+        pytest.param("fgsm_at", marks=pytest.mark.slow),
+        pytest.param("trades", marks=pytest.mark.slow),
+    ],
+)
 def test_a_wrapped_model_is_more_robust(name, data, robustness, undefended):
     model = make_model(data.image_shape)
     steps = {} if name == "fgsm_at" else {"nb_iter": 4, "eps_iter": EPS / 2}

@@ -13,6 +13,7 @@ from tf_advdefense.training.within_epoch import WithinEpoch
 
 STEPS = 6  # Of an epoch.
 WRITE = WithinEpoch._write
+SLOW = pytest.mark.slow
 RECIPE = {"epochs": 2, "batch_size": 16, "train_examples": 16 * STEPS}
 
 
@@ -62,12 +63,16 @@ def outcome(directory):
 @pytest.mark.parametrize(
     "recipe",
     [
-        {"checkpoint_steps": 4, "average": "ema"},
-        {"checkpoint_steps": 2, "steps_per_execution": 2, "optimizer": "adam"},
-        {"checkpoint_steps": 5, "defense": "free_at", "defense_args": {"replays": 2}},
-        {"checkpoint_steps": 3, "schedule": "plateau"},
+        pytest.param({"checkpoint_steps": 4, "average": "ema"}, id="average"),
+        *(
+            pytest.param({"checkpoint_steps": steps, **more}, id=name, marks=SLOW)
+            for name, steps, more in (
+                ("several", 2, {"steps_per_execution": 2, "optimizer": "adam"}),
+                ("replays", 5, {"defense": "free_at", "defense_args": {"replays": 2}}),
+                ("plateau", 3, {"schedule": "plateau"}),
+            )
+        ),
     ],
-    ids=["average", "several", "replays", "plateau"],
 )
 def test_the_end_is_that_of_an_uninterrupted_training(
     recipe, data, tmp_path, monkeypatch
@@ -89,6 +94,7 @@ def test_it_says_where_it_goes_on(data, tmp_path, monkeypatch, capsys):
     assert "Going on after step 2 of epoch 2." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_one_of_an_epoch_that_is_over_is_not_believed(data, tmp_path, monkeypatch):
     """As if the process had been killed before it could remove it."""
     with pytest.raises(KeyboardInterrupt):

@@ -147,6 +147,7 @@ def trained(request, tmp_path_factory):
     return request.param, outputs, said
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_same_weights(trained):
     names, _, said = trained
     for name in names:
@@ -155,6 +156,7 @@ def test_workers_end_with_the_same_weights(trained):
         assert [row["loss"] for row in history] == [row["loss"] for row in other]
 
 
+@pytest.mark.slow
 def test_workers_train_as_one_process(trained):
     """By plain momentum: Adam divides what is rounded differently by its own size."""
     names, outputs, _ = trained

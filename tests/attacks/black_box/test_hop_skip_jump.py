@@ -176,6 +176,7 @@ def assert_answers(images, labels, model, attack, asked):
         assert distance[found][0] <= np.min(distance[fooled]) * (1 + 1e-5)
 
 
+@pytest.mark.slow
 def test_no_question_goes_beyond_the_budget_and_more_come_closer():
     images, labels = middle_images()
     free = crafted_briefly()

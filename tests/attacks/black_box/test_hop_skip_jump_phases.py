@@ -38,6 +38,7 @@ def test_every_golden_setting_is_checked(golden):
     assert small_models.golden_settings(golden) == set(GOLDEN_SETTINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
 def test_every_iteration_comes_as_far_as_cleverhans(golden, setting, monkeypatch):
     def recorded(name):

@@ -42,6 +42,7 @@ def test_every_golden_setting_is_checked(golden):
     assert small_models.golden_settings(golden) == set(GOLDEN_SETTINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
 def test_as_many_images_stay_robust_as_in_the_original(golden, trained, setting):
     hyper = json.loads(str(golden[f"args_{setting}"]))

@@ -42,6 +42,7 @@ def begin_at(point, state):
     return state._replace(point=point, best=point, rule=rule)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", GOLDEN_SETTINGS)
 def test_every_point_of_a_run_is_the_originals(golden, setting):
     weights = {key: golden[key].astype(np.float64) for key in ("w1", "b1", "w2", "b2")}

@@ -33,6 +33,7 @@ def l1(adv, images):
     return np.sum(np.abs(adv - images), axis=(1, 2, 3))
 
 
+@pytest.mark.slow
 @directions
 @pytest.mark.parametrize("batch", [1, 8])
 def test_the_distance_to_the_boundary_is_found(linear, batch, targeted):
@@ -64,6 +65,7 @@ def shortest_l1(image, normal, margin):
     return program.fun
 
 
+@pytest.mark.slow
 def test_the_shortest_way_along_the_bounds_is_found(linear):
     model, normal = linear
     # Nearly black or white where it matters: many entries must move up to a bound.

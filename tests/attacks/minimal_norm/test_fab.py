@@ -158,6 +158,7 @@ def curved():
     return model, images
 
 
+@pytest.mark.slow
 @norms
 def test_more_targets_and_restarts_are_never_worse(curved, norm):
     model, images = curved

@@ -30,6 +30,7 @@ def bent(request):
     return closed_forms.linear_model(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bend, attack, norm",
     [
