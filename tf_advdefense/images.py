@@ -8,6 +8,7 @@ norms(adversarial, images)["l2"]              # float32 [n]
 import numpy as np
 
 NORMS = ("l0", "l1", "l2", "linf")
+_SOME = 32  # Images.
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
@@ -41,6 +42,15 @@ def fitting(batch_size: int, number: int) -> int:
 
 def norms(adv: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
     """`l0` (changed values), `l1`, `l2` and `linf` of perturbations, float32 `[n]`."""
+    # Some at a time: in float64 all at once would be many times the images.
+    parts = [
+        _norms(adv[i : i + _SOME], clean[i : i + _SOME])
+        for i in range(0, max(1, len(adv)), _SOME)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _norms(adv: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
     eta = np.abs(adv.astype(np.float64) - clean).reshape(len(adv), -1)
     values = {
         "l0": np.sum(eta > 0, axis=1),

@@ -68,6 +68,15 @@ _RIGHT, _STEADY, _ODDS, _LARGEST, _COSINE = range(5)
 
 
 def _look(model: Any, view: ModelFn, split: Split, batch_size: int) -> np.ndarray:
+    # A batch at a time: of large images all at once would be gigabytes.
+    parts = [
+        _look_at(model, view, split.at(slice(i, i + batch_size)), batch_size)
+        for i in range(0, len(split), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _look_at(model: Any, view: ModelFn, split: Split, batch_size: int) -> np.ndarray:
     images = as_float(split.images)
     noisy = np.clip(images + _noise(split.index, images.shape[1:]), 0, 1)
     gradients = in_batches(

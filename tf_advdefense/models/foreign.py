@@ -29,7 +29,7 @@ from tf_advdefense.models import precision
 
 # So many images tell ranges apart; large ones cost too much for more.
 _SAMPLE, _LARGE_SAMPLE, _LARGE = 256, 96, 96 * 96
-_BATCH, _LARGE_BATCH = 128, 32
+_BATCH, _LARGE_BATCH = 128, 16
 _ROUNDING = 16  # In units of the model's own relative precision.
 
 
