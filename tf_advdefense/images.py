@@ -21,7 +21,8 @@ def as_float(images: np.ndarray) -> np.ndarray:
 
 def as_grey_levels(images: np.ndarray) -> np.ndarray:
     """Float images in [0, 1] as the nearest uint8."""
-    return np.rint(np.asarray(images) * 255).astype(np.uint8)
+    levels = np.asarray(images) * 255
+    return np.rint(levels, out=levels).astype(np.uint8)
 
 
 def padded(rows: np.ndarray, batch_size: int) -> np.ndarray:
