@@ -13,6 +13,17 @@ CRAFT += ["--attack_args=nb_iter=3", "--num_examples=40", "--name=s"]
 BEAM = ["--runner=DirectRunner"]
 BEAM += ["--runner_args=--direct_num_workers=2 --direct_running_mode=multi_processing"]
 
+either_way = pytest.mark.parametrize(
+    "how",
+    [
+        [],
+        pytest.param(
+            BEAM, marks=pytest.mark.skipif(not HAS_BEAM, reason="needs apache-beam")
+        ),
+    ],
+    ids=["processes", "beam"],
+)
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -28,16 +39,7 @@ def shards(outputs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "how",
-    [
-        [],
-        pytest.param(
-            BEAM, marks=pytest.mark.skipif(not HAS_BEAM, reason="needs apache-beam")
-        ),
-    ],
-    ids=["processes", "beam"],
-)
+@either_way
 def test_workers_make_the_bytes_of_one_process(how, trained, tmp_path):
     outputs = [shutil.copytree(trained, tmp_path / name) for name in ("one", "two")]
     campaign.succeeded(binaries.run(*CRAFT, f"--output_dir={outputs[0]}"))
@@ -77,16 +79,7 @@ def test_shares_of_a_report_are_all_of_it(measured, trained, tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(
-    "how",
-    [
-        [],
-        pytest.param(
-            BEAM, marks=pytest.mark.skipif(not HAS_BEAM, reason="needs apache-beam")
-        ),
-    ],
-    ids=["processes", "beam"],
-)
+@either_way
 def test_workers_make_the_report_of_one_process(how, measured, trained, tmp_path):
     outputs = shutil.copytree(trained, tmp_path / "outputs")
     line = ["report", *measured[1], *how, "--workers=2", f"--output_dir={outputs}"]

@@ -270,6 +270,12 @@ def constant_batches(epochs):
     return lambda first, step: batches.skip(first)
 
 
+def test_without_the_best_epoch_there_is_no_other_in_its_place(tmp_path):
+    checkpoint = Checkpoint(make_trainer(make_linear()), tmp_path)
+    with pytest.raises(FileNotFoundError, match="best.npz"):
+        checkpoint.restore_best()
+
+
 def test_the_last_best_epoch_wins(validation, tmp_path):
     trainer = make_trainer(make_linear(), learning_rate=0.02)
     weights = []

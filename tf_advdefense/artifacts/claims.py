@@ -51,7 +51,7 @@ def claim(
             "`resume` goes on with what is there, `overwrite` deletes it. Received: "
             "both. Leave one of them out."
         )
-    directory = pathlib.Path(os.path.realpath(directory))
+    directory = files.followed(directory)
     if overwrite and (directory / files.REQUEST).exists():
         files.remove(directory)
     if _create(directory, request):

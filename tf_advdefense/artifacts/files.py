@@ -54,7 +54,7 @@ def replacing(
         FileExistsError: see `check_replaced`.
     """
     check_replaced(path, is_ours)
-    path = pathlib.Path(os.path.realpath(path))
+    path = followed(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path)
     try:
@@ -153,12 +153,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def followed(path: Path) -> pathlib.Path:
+    """What a symbolic link leads to; any other path as it is."""
+    path = pathlib.Path(path)
+    return pathlib.Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def remove(directory: Path) -> None:
     """Deletes a directory; its name is free at once, even if this is interrupted.
 
     Of a symbolic link what it leads to is deleted.
     """
-    directory = pathlib.Path(os.path.realpath(directory))
+    directory = followed(directory)
     doomed = temporary_of(directory)
     os.rename(directory, doomed)
     shutil.rmtree(doomed)

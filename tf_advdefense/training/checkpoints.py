@@ -102,9 +102,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore(self) -> int:
         """Load the last checkpoint; returns the number of epochs it holds (0: none)."""
-        meta = self.read("state", self.variables)
-        if meta is None:
+        if not self.has("state"):
             return 0
+        meta = self.read("state", self.variables)
         self.history = meta["history"]
         if self._plateau is not None:
             self._plateau.state = meta["plateau"]
@@ -155,13 +155,12 @@ class Checkpoint(keras.callbacks.Callback):
         self._files.write(_path(name), data.getvalue())
 
     def read(self, name: str, groups: dict[str, Sequence[Any]]) -> Any:
-        """Assigns what `write` kept to the variables; its JSON, or None without a file.
+        """Assigns what `write` kept to the variables; returns its JSON.
 
         Raises:
+          FileNotFoundError: it kept nothing.
           ValueError: the file is damaged, or of other variables.
         """
-        if not self._files.has(_path(name)):
-            return None
         data = io.BytesIO(self._files.read(_path(name)))
         try:
             arrays = untrusted.read_arrays(data)
@@ -184,6 +183,10 @@ class Checkpoint(keras.callbacks.Callback):
         for average in self._trainer.averaging:
             average.restored()
         return meta
+
+    def has(self, name: str) -> bool:
+        """Whether `write` kept anything."""
+        return self._files.has(_path(name))
 
     def remove(self, name: str) -> None:
         """Forgets what `write` kept."""

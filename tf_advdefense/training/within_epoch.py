@@ -42,8 +42,10 @@ class WithinEpoch(keras.callbacks.Callback):
         Returns:
           The steps of that epoch that are done; 0 if there is no such checkpoint.
         """
+        if not self._checkpoint.has(_NAME):
+            return 0
         meta = self._checkpoint.read(_NAME, {})
-        if meta is None or meta["epoch"] != len(self._checkpoint.history):
+        if meta["epoch"] != len(self._checkpoint.history):
             return 0
         self._checkpoint.read(_NAME, self._groups)
         self._restored = [np.asarray(each).copy() for each in self._metrics]

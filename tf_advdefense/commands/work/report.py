@@ -63,23 +63,15 @@ def report(flags: FlagValues, command: str) -> None:
 
 
 def _report(flags: FlagValues, command: str, directory: pathlib.Path) -> None:
-    distribution.set_up()
     request = current.request_of(flags)
-    trained = _named_runs(flags)
-    data = dataset_of(flags, trained, test_only=True)
-    threats = _threats(flags)
-    models = _models(flags, trained, data)
-    sets = _sets(flags, data)
+    trained, given = _compared(flags)
+    models, data, sets = (given[name] for name in ("models", "data", "sets"))
     found = survey(
-        models,
-        data,
-        _attacks(flags, threats, data),
-        sets,
-        threats=threats,
+        **given,
+        threats=_threats(flags),
         groups=_groups(flags),
         note=flags.note,
         command=command,
-        **_settings(flags, models, data),
     )
     remove_leftovers(directory)
     files = found.write(directory, latex=flags.latex)
@@ -94,18 +86,22 @@ def _report(flags: FlagValues, command: str, directory: pathlib.Path) -> None:
 
 
 def _take_share(flags: FlagValues) -> None:
+    take_share(flags.shard, **_compared(flags)[1])
+
+
+def _compared(flags: FlagValues) -> tuple[list[Run], dict[str, Any]]:
+    """The runs that are named, and what `survey` takes of the flags."""
     distribution.set_up()
     trained = _named_runs(flags)
     data = dataset_of(flags, trained, test_only=True)
     models = _models(flags, trained, data)
-    take_share(
-        flags.shard,
-        models,
-        data,
-        _attacks(flags, _threats(flags), data),
-        _sets(flags, data),
+    return trained, {
+        "models": models,
+        "data": data,
+        "attacks": _attacks(flags, _threats(flags), data),
+        "sets": _sets(flags, data),
         **_settings(flags, models, data),
-    )
+    }
 
 
 def _settings(
