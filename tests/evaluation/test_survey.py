@@ -15,6 +15,7 @@ from tf_advdefense.artifacts import identity
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
+from tf_advdefense.datasets import load
 from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation import plan as planning
 from tf_advdefense.evaluation import records as results
@@ -477,3 +478,18 @@ def test_a_model_whose_architecture_is_unknown_is_never_taken_for_another():
     assert len(digests) == 2
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     assert identity.model_sha256(plain) == identity.model_sha256(plain)
+
+
+@pytest.mark.parametrize("in_memory, first", [("yes", "clean"), ("no", "fgsm")])
+def test_of_a_set_on_disk_attacks_are_taken_before_all_clean_images(
+    tmp_path, monkeypatch, in_memory, first
+):
+    data = load("digits", test_only=True, in_memory=in_memory)
+    layers = [keras.Input(data.image_shape), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(10)])
+    order = []
+    monkeypatch.setattr(results, "store", lambda _, record, __: order.append(record))
+    found = survey({"m": model}, data, CHOSEN, store=tmp_path, num_examples=8)
+    assert [each["attack"] for each in order][0] == first
+    # Whatever the order they were taken in, results have one.
+    assert [each["attack"] for each in found.results["records"]] == ["clean", "fgsm"]

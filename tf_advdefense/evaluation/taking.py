@@ -12,6 +12,7 @@ import dataclasses
 import keras
 
 from tf_advdefense.datasets import Dataset
+from tf_advdefense.datasets.stored import Stored
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation.costs import cost_of
 from tf_advdefense.evaluation.costs import total
@@ -44,7 +45,7 @@ class Taking:
     def all_of(self, measurements: Sequence[Measurement]) -> list[Taken]:
         """All of them, in their order: as they are stored, else taken and stored."""
         taken = {m.key: found for m in measurements if (found := self._stored(m.key))}
-        todo = _together([m for m in measurements if m.key not in taken])
+        todo = _ordered([m for m in measurements if m.key not in taken], self.data)
         targets = {t.name: t for m in todo for t in (m.target, m.parent) if t}
         models = {name: target.load() for name, target in targets.items()}
         _announce(todo, models, self.data, self.batch_size, self.say)
@@ -106,12 +107,20 @@ def share_of(
     return [each for each in measurements if each.examples_key in mine]
 
 
-def _together(todo: Sequence[Measurement]) -> list[Measurement]:
-    """Those on the same examples, which are crafted once, one after the other."""
+def _ordered(todo: Sequence[Measurement], data: Dataset) -> list[Measurement]:
+    """Those on the same examples, which are crafted once, one after the other.
+
+    Clean images come first, unless they are many: an attack on the first ones has ended
+    before all images of a large set are decoded.
+    """
+    last = isinstance(data.test.images, Stored)
     first: dict[str, int] = {}
     for i, each in enumerate(todo):
         first.setdefault(each.examples_key, i)
-    return sorted(todo, key=lambda each: first[each.examples_key])
+    return sorted(
+        todo,
+        key=lambda each: (last and each.attack is None, first[each.examples_key]),
+    )
 
 
 def _announce(
