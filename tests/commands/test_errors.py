@@ -47,6 +47,7 @@ TRAIN = [
     ("absurd epochs", [MODEL, f"--epochs={10**22}"], ["--epochs", "1000000"]),
     ("absurd side", [MODEL, "--image_size=100000"], ["--image_size", "16384"]),
     ("absurd crop", [MODEL, "--crop=10000000"], ["--crop", "side, 32"]),
+    ("no part", [MODEL, "--crop_area=0"], ["--crop_area", "crop_area=0"]),
     ("absurd rate", [MODEL, "--learning_rate=1e400"], ["1e400"]),
     ("absurd width", [MODEL, f"--model_args=width={10**13}"], ["width", "4096"]),
     ("a shape", [MODEL, "--model_args=image_shape=3"], ["image_shape", "--model_args"]),

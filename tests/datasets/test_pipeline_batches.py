@@ -266,6 +266,47 @@ def test_crops_grow_with_the_image(side, pad):
     assert augmentation.of("cifar10", (side, side, 3)).pad == pad
 
 
+# === Parts, resized ===
+
+
+def parts(area, number=2000, flip=True, seed=(3, 4)):
+    """[top, left, bottom, right] of what is seen, of images that hold coordinates."""
+    rows, columns = np.mgrid[:9, :7].astype(np.float32)
+    image = np.stack([rows / 8, columns / 6], axis=-1)
+    images = tf.constant(np.repeat(image[np.newaxis], number, 0))
+    augment = augmentation.Augmentation(flip=flip, pad=0, area=area)
+    seen = augment(images, tf.constant(seed, tf.int64)).numpy()
+    assert seen.shape == images.shape
+    first, last = seen[:, 0, 0], seen[:, -1, -1]
+    # Bilinear: between the corners the coordinates grow evenly.
+    even = np.linspace(first[:, 1], last[:, 1], 7, axis=-1)
+    np.testing.assert_allclose(seen[:, 4, :, 1], even, atol=1e-5)
+    return np.concatenate([first, last], axis=1).T
+
+
+def test_a_part_is_within_the_image_and_of_its_area_and_sides():
+    top, left, bottom, right = parts(0.25, flip=False)
+    for low, high in ((top, bottom), (left, right)):
+        assert np.all((low >= -1e-6) & (low < high) & (high <= 1 + 1e-6))
+    height, width = bottom - top, right - left
+    whole = (height > 1 - 1e-5) | (width > 1 - 1e-5)  # cut to the image's side
+    assert 0.05 < whole.mean() < 0.5
+    area = (height * width)[~whole]
+    assert area.min() > 0.25 - 1e-5 and area.max() < 1
+    assert np.abs(np.log(width / height)).max() < np.log(4 / 3) + 1e-4
+    # Of those that are not cut, sides and places are even on both axes.
+    assert abs(np.mean(np.log(width / height)[~whole])) < 0.02
+    np.testing.assert_allclose(np.mean(top + bottom), 1, atol=0.02)
+    np.testing.assert_allclose(np.mean(left + right), 1, atol=0.02)
+
+
+def test_half_of_the_parts_are_mirrored_and_equal_seeds_see_equal_parts():
+    _, left, _, right = seen = parts(0.08)
+    assert 0.46 < np.mean(left > right) < 0.54
+    np.testing.assert_array_equal(seen, parts(0.08))
+    assert np.any(np.abs(parts(0.08, seed=(3, 5)) - seen) > 0.01)
+
+
 # === Refusals ===
 
 

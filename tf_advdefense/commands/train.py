@@ -182,6 +182,14 @@ def _define_data(values: FlagValues) -> None:
         "the side.",
         at_least=0,
     )
+    data.value(
+        "crop_area",
+        None,
+        "Or a part of the image, resized, of at least this share of its area: 0.08, "
+        "say, as networks for ImageNet are trained.",
+        parse=kinds.number,
+    )
+    data.not_with("crop_area", "crop")
 
 
 def _define_machine(values: FlagValues) -> None:

@@ -2,12 +2,14 @@
 
     augmentation = of("cifar10", image_shape=(32, 32, 3))   # flip, crop by 2 pixels
     augmented = augmentation(images, seed)
+    augmentation._replace(area=0.08)                # parts, resized, instead of crops
 
 Natural images are flipped and cropped from their zero-padded copy. Handwritten or
 printed characters are not flipped: with flips, six epochs on `digits` end at 23 %
 accuracy, without at 63 to 74 %.
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -27,13 +29,21 @@ _CHARACTERS = (
 # Of the side: 2 pixels at 32. With 4, as is usual for wider networks, ResNet50 with
 # its ImageNet stem is still underfitting at the end of a short training.
 _CROP_SHARE = 1 / 16
+_LONGEST = math.log(4 / 3)  # Side of a part by side.
 
 
 class Augmentation(NamedTuple):
-    """A flip with probability 1/2, and a crop from the copy padded by `pad` pixels."""
+    """A flip with probability 1/2, and a crop from the copy padded by `pad` pixels.
+
+    With `area`, the crop is a part of the image instead, resized to the whole: of at
+    least this share of its area, its sides as 3 to 4 up to 4 to 3 (Szegedy et al. 2015,
+    arXiv:1409.4842, section 6). A part that would be longer than the image is cut to
+    its length, where others draw again; pixels between pixels are interpolated.
+    """
 
     flip: bool
     pad: int
+    area: float | None = None
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Augment each image by draws of its own.
@@ -42,6 +52,8 @@ class Augmentation(NamedTuple):
           images: float32 [batch, height, width, channels].
           seed: int64 [2]; equal seeds give equal draws, slot by slot.
         """
+        if self.area is not None:
+            return self._parts(images, seed)
         size, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
         pad = self.pad
         draws = tf.random.stateless_uniform(
@@ -56,6 +68,23 @@ class Augmentation(NamedTuple):
         row = top[:, tf.newaxis] + tf.range(height)
         rows = tf.gather(padded, row, axis=1, batch_dims=1)
         return tf.gather(rows, left[:, tf.newaxis] + column, axis=2, batch_dims=1)
+
+    def _parts(self, images, seed):
+        size = tf.shape(images)[0]
+        draws = tf.unstack(tf.random.stateless_uniform([5, size], seed))
+        share = self.area + (1 - self.area) * draws[0]
+        ratio = tf.exp((2 * draws[1] - 1) * _LONGEST)
+        height = tf.minimum(tf.sqrt(share / ratio), 1.0)
+        width = tf.minimum(tf.sqrt(share * ratio), 1.0)
+        top, left = (1 - height) * draws[2], (1 - width) * draws[3]
+        bottom, right = top + height, left + width
+        if self.flip:  # A part from right to left is one seen in a mirror.
+            kept = draws[4] < 0.5
+            left, right = tf.where(kept, left, right), tf.where(kept, right, left)
+        boxes = tf.stack([top, left, bottom, right], axis=1)
+        return tf.image.crop_and_resize(
+            images, boxes, tf.range(size), images.shape[1:3]
+        )
 
 
 def of(dataset: str, image_shape: tuple[int, ...]) -> Augmentation:

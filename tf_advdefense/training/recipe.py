@@ -62,6 +62,8 @@ class Recipe:
       flip: None: as is right for the data set.
       crop: pixels of padding that a random crop is taken from; None: a sixteenth of
         the side.
+      crop_area: the crop is a part of the image instead, of at least this share of its
+        area, see `Augmentation`; 0.08 is usual for ImageNet.
       average: name in `AVERAGES`: of the weights, which is scored and kept.
       average_args: its hyperparameters, {"decay": 0.99}.
       awp: size of adversarial weight perturbations, see `AdversarialTrainer`; 0.01 with
@@ -95,6 +97,7 @@ class Recipe:
     augment_adv: bool = True
     flip: bool | None = None
     crop: int | None = None
+    crop_area: float | None = None
     average: str | None = None
     average_args: dict[str, Any] = dataclasses.field(default_factory=dict)
     awp: float = 0.0
@@ -143,7 +146,12 @@ class Recipe:
                 f"`crop` must be less than the images' side, {side}. Received: "
                 f"crop={self.crop}."
             )
-        given = {"flip": self.flip, "pad": self.crop}
+        if self.crop_area is not None and not 0 < self.crop_area <= 1:
+            raise ValueError(
+                "`crop_area` is a share of the images' area, more than 0 and at most "
+                f"1. Received: crop_area={self.crop_area}."
+            )
+        given = {"flip": self.flip, "pad": self.crop, "area": self.crop_area}
         return data.augmentation._replace(
             **{key: value for key, value in given.items() if value is not None}
         )
@@ -200,7 +208,11 @@ class Recipe:
         """What a run's request says of it."""
         named = {"transforms": transforms.describe(layers), "eot_draws": self.eot_draws}
         return {
-            "augmentation": self.augmentation(data)._asdict(),
+            "augmentation": {
+                key: value
+                for key, value in self.augmentation(data)._asdict().items()
+                if value is not None
+            },
             **(named if layers else {}),
             **{key: getattr(self, key) for key in _RECORDED},
             "image_size": None,

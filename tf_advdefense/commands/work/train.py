@@ -24,7 +24,8 @@ _PARAMETERS = (
     *("batch_size", "seed", "train_examples", "attack", "teacher", "sources"),
     *("adv_data", "adv_fraction", "transforms", "eot_draws", "augment", "augment_adv"),
     *("average", "average_args", "awp"),
-    *("flip", "crop", "distribute", "mixed_precision", "jit_compile", "freeze"),
+    *("flip", "crop", "crop_area", "freeze"),
+    *("distribute", "mixed_precision", "jit_compile"),
     *("steps_per_execution", "checkpoint_steps"),
 )
 
