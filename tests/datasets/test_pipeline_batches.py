@@ -307,6 +307,37 @@ def test_half_of_the_parts_are_mirrored_and_equal_seeds_see_equal_parts():
     assert np.any(np.abs(parts(0.08, seed=(3, 5)) - seen) > 0.01)
 
 
+# === Cutout ===
+
+
+def test_a_square_is_cut_out_around_a_pixel_of_each_image():
+    side, size = 9, 4
+    images = tf.ones((4000, side, side, 3))
+    seed = tf.constant([3, 4], tf.int64)
+    cut = augmentation.Augmentation(False, 0, cutout=size)(images, seed).numpy()
+    assert set(np.unique(cut)) == {0.5, 1.0}
+    gone = cut[..., 0] == 0.5
+    assert np.all(gone[..., np.newaxis] == (cut == 0.5))
+    rows, columns = gone.any(2), gone.any(1)
+    # A rectangle is the product of its rows and columns.
+    np.testing.assert_array_equal(gone, rows[:, :, np.newaxis] & columns[:, np.newaxis])
+    for lines in (rows, columns):
+        lengths = lines.sum(1)
+        # Around pixels 0, 1 and 8 the border takes two, one and one of the four.
+        counts = np.bincount(lengths, minlength=5) / len(lengths)
+        np.testing.assert_allclose(counts[1:], [0, 1 / 9, 2 / 9, 6 / 9], atol=0.03)
+
+
+def test_what_was_drawn_without_cutout_is_drawn_with_it():
+    images = tf.constant(np.random.default_rng(3).random((16, 8, 8, 3), np.float32))
+    seed = tf.constant([3, 4], tf.int64)
+    without, with_ = (
+        FOUR._replace(cutout=cutout)(images, seed).numpy() for cutout in (None, 3)
+    )
+    assert np.all((with_ == without) | (with_ == 0.5))
+    assert 16 * 4 < np.sum((with_ == 0.5).all(-1)) <= 16 * 9
+
+
 # === Refusals ===
 
 

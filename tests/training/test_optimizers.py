@@ -1,5 +1,6 @@
 """Optimisers and schedules: closed forms of their values and of one update."""
 
+import functools
 import math
 
 import keras
@@ -145,6 +146,26 @@ def test_momentum_is_plain(model):
         np.testing.assert_allclose(after, between - 0.1 * 0.5 * 1.9, rtol=1e-5)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_long_gradients_are_scaled_to_the_norm_of_all_weights(model, policy):
+    # Of 0.5 in each of 21 weights the norm is 2.29; under float16 it is measured
+    # after the loss's scale is taken off again.
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        make_ = functools.partial(make, model, optimizer="momentum", learning_rate=0.1)
+        clipped, long = make_(clip_norm=1.0), make_(clip_norm=3.0)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    number = sum(v.numpy().size for v in model.trainable_variables)
+    scale = getattr(clipped, "initial_scale", 1.0)
+    for optimizer, each in ((clipped, 1 / math.sqrt(number)), (long, 0.5)):
+        before = [v.numpy() for v in model.trainable_variables]
+        gradients = [tf.fill(v.shape, 0.5 * scale) for v in before]
+        optimizer.apply(gradients, model.trainable_variables)
+        for old, new in zip(before, model.trainable_variables, strict=True):
+            np.testing.assert_allclose(old - new.numpy(), 0.1 * each, rtol=1e-4)
+
+
 def test_adam_decay_is_decoupled(model):
     decay, rate = 1.0, 1e-3
     optimizer = make(model, optimizer="adam", learning_rate=rate, weight_decay=decay)
@@ -200,6 +221,7 @@ def test_defaults_make_an_optimizer(model, name):
         ({"learning_rate": math.nan}, "must be positive.*nan"),
         ({"learning_rate": math.inf}, "must be positive.*inf"),
         ({"weight_decay": -1e-4}, "`weight_decay` must not be negative.*=-0.0001"),
+        ({"clip_norm": 0.0}, "`clip_norm` must be positive. Received: clip_norm=0.0"),
         ({"weight_decay": math.nan}, "`weight_decay` must not be negative.*nan"),
     ],
 )

@@ -93,6 +93,9 @@ def _define_training(values: FlagValues) -> None:
         "average_args", "", "Its hyperparameters: decay=0.99.", parse=kinds.arguments
     )
     group.value(
+        "clip_norm", None, "Largest norm of a gradient: 1, say.", parse=kinds.number
+    )
+    group.value(
         "awp",
         0.0,
         "Adversarial weight perturbation, a share of each kernel's norm: 0.005.",
@@ -190,6 +193,9 @@ def _define_data(values: FlagValues) -> None:
         parse=kinds.number,
     )
     data.not_with("crop_area", "crop")
+    data.whole(
+        "cutout", None, "Side of a square of grey in each image: 8, say.", at_least=1
+    )
 
 
 def _define_machine(values: FlagValues) -> None:

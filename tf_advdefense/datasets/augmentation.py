@@ -29,6 +29,8 @@ _CHARACTERS = (
 # Of the side: 2 pixels at 32. With 4, as is usual for wider networks, ResNet50 with
 # its ImageNet stem is still underfitting at the end of a short training.
 _CROP_SHARE = 1 / 16
+_CUTOUT = 1  # A stream of draws apart.
+_GREY = 0.5
 _LONGEST = math.log(4 / 3)  # Side of a part by side.
 
 
@@ -39,11 +41,16 @@ class Augmentation(NamedTuple):
     least this share of its area, its sides as 3 to 4 up to 4 to 3 (Szegedy et al. 2015,
     arXiv:1409.4842, section 6). A part that would be longer than the image is cut to
     its length, where others draw again; pixels between pixels are interpolated.
+
+    `cutout` is the side of a square of grey, 1/2, around a random pixel (DeVries and
+    Taylor 2017, arXiv:1708.04552, where it is the data set's mean); what of it is
+    outside of the image is lost.
     """
 
     flip: bool
     pad: int
     area: float | None = None
+    cutout: int | None = None
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Augment each image by draws of its own.
@@ -52,8 +59,15 @@ class Augmentation(NamedTuple):
           images: float32 [batch, height, width, channels].
           seed: int64 [2]; equal seeds give equal draws, slot by slot.
         """
-        if self.area is not None:
-            return self._parts(images, seed)
+        crops = self._crops if self.area is None else self._parts
+        images = crops(images, seed)
+        if self.cutout is None:
+            return images
+        # What was drawn before there was a cutout stays as it was.
+        seed = tf.random.experimental.stateless_fold_in(seed, _CUTOUT)
+        return tf.where(self._cut_out(images, seed), _GREY, images)
+
+    def _crops(self, images, seed):
         size, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
         pad = self.pad
         draws = tf.random.stateless_uniform(
@@ -85,6 +99,19 @@ class Augmentation(NamedTuple):
         return tf.image.crop_and_resize(
             images, boxes, tf.range(size), images.shape[1:3]
         )
+
+    def _cut_out(self, images, seed):
+        """Which pixels are in the square, bool [batch, height, width, 1]."""
+        size, (height, width) = tf.shape(images)[0], images.shape[1:3]
+        draws = tf.random.stateless_uniform([2, size, 1], seed)
+
+        def within(length, draw):
+            first = tf.cast(draw * length, tf.int32) - self.cutout // 2
+            at = tf.range(length)[tf.newaxis]
+            return (first <= at) & (at < first + self.cutout)
+
+        rows, columns = within(height, draws[0]), within(width, draws[1])
+        return (rows[:, :, tf.newaxis] & columns[:, tf.newaxis])[..., tf.newaxis]
 
 
 def of(dataset: str, image_shape: tuple[int, ...]) -> Augmentation:

@@ -95,6 +95,7 @@ def make_optimizer(
     schedule: str,
     weight_decay: float,
     steps: int,
+    clip_norm: float | None = None,
 ) -> keras.optimizers.Optimizer:
     """Build the optimizer of `model`'s trainable variables.
 
@@ -107,6 +108,8 @@ def make_optimizer(
         coefficient (Loshchilov and Hutter 2019) for Adam. BatchNorm parameters and
         biases are not decayed.
       steps: number of updates in the whole run.
+      clip_norm: a gradient of all weights that is longer is scaled down to this L2 norm
+        (Pascanu et al. 2013, arXiv:1211.5063, algorithm 1); None leaves gradients be.
 
     Raises:
       ValueError: unknown names or values out of range.
@@ -122,9 +125,14 @@ def make_optimizer(
             "`weight_decay` must not be negative. Received: "
             f"weight_decay={weight_decay}"
         )
+    if clip_norm is not None and not 0 < clip_norm < math.inf:
+        raise ValueError(
+            f"`clip_norm` must be positive. Received: clip_norm={clip_norm}"
+        )
     result = OPTIMIZERS[optimizer](
         SCHEDULES[schedule](learning_rate, steps), weight_decay
     )
+    result.global_clipnorm = clip_norm
     if weight_decay:
         result.exclude_from_weight_decay(
             var_list=[v for v in model.trainable_variables if len(v.shape) < 2]

@@ -64,8 +64,10 @@ class Recipe:
         the side.
       crop_area: the crop is a part of the image instead, of at least this share of its
         area, see `Augmentation`; 0.08 is usual for ImageNet.
+      cutout: side of a square of grey in each image, see `Augmentation`.
       average: name in `AVERAGES`: of the weights, which is scored and kept.
       average_args: its hyperparameters, {"decay": 0.99}.
+      clip_norm: largest norm of a gradient; None: any.
       awp: size of adversarial weight perturbations, see `AdversarialTrainer`; 0.01 with
         `pgd_at` and 0.005 with `trades` in the paper.
       freeze: names of layers that are not trained, * for any letters.
@@ -98,8 +100,10 @@ class Recipe:
     flip: bool | None = None
     crop: int | None = None
     crop_area: float | None = None
+    cutout: int | None = None
     average: str | None = None
     average_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    clip_norm: float | None = None
     awp: float = 0.0
     freeze: Sequence[str] = ()
     distribute: str = "none"
@@ -151,7 +155,17 @@ class Recipe:
                 "`crop_area` is a share of the images' area, more than 0 and at most "
                 f"1. Received: crop_area={self.crop_area}."
             )
-        given = {"flip": self.flip, "pad": self.crop, "area": self.crop_area}
+        if self.cutout is not None and not 0 < self.cutout <= 2 * side:
+            raise ValueError(
+                "`cutout` is the side of a square, more than 0 and at most twice the "
+                f"images' side, {side}. Received: cutout={self.cutout}."
+            )
+        given = {
+            "flip": self.flip,
+            "pad": self.crop,
+            "area": self.crop_area,
+            "cutout": self.cutout,
+        }
         return data.augmentation._replace(
             **{key: value for key, value in given.items() if value is not None}
         )
@@ -219,4 +233,5 @@ class Recipe:
             **data.reading,
             **({"freeze": list(self.freeze)} if self.freeze else {}),
             **({"awp": self.awp} if self.awp else {}),
+            **({"clip_norm": self.clip_norm} if self.clip_norm else {}),
         }

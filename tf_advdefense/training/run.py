@@ -182,7 +182,9 @@ class _Task:
         steps = self.epochs * self.steps * self.defense.replays
         self.average = recipe.averaged(steps)
         trainer = AdversarialTrainer(model, self.defense, self.average, recipe.awp)
-        optimizer = optimizers.make_optimizer(model, steps=steps, **self.settings)
+        optimizer = optimizers.make_optimizer(
+            model, steps=steps, clip_norm=recipe.clip_norm, **self.settings
+        )
         optimizer.build(model.trainable_variables)  # In the scope of the devices.
         trainer.compile(
             optimizer,

@@ -23,8 +23,8 @@ _PARAMETERS = (
     *("epochs", "learning_rate", "schedule", "optimizer", "weight_decay"),
     *("batch_size", "seed", "train_examples", "attack", "teacher", "sources"),
     *("adv_data", "adv_fraction", "transforms", "eot_draws", "augment", "augment_adv"),
-    *("average", "average_args", "awp"),
-    *("flip", "crop", "crop_area", "freeze"),
+    *("average", "average_args", "awp", "clip_norm"),
+    *("flip", "crop", "crop_area", "cutout", "freeze"),
     *("distribute", "mixed_precision", "jit_compile"),
     *("steps_per_execution", "checkpoint_steps"),
 )
