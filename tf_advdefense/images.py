@@ -2,13 +2,17 @@
 
 images = as_float(split.images)               # float32 [n, h, w, c] in [0, 1]
 batch = padded(images[-5:], 128)              # float32 [128, h, w, c]
+at_once(500, (224, 224, 3))                   # 16, where 500 of CIFAR's size are right
 norms(adversarial, images)["l2"]              # float32 [n]
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 NORMS = ("l0", "l1", "l2", "linf")
 _SOME = 32  # Images.
+_SIDE = 32
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
@@ -39,6 +43,16 @@ def fitting(batch_size: int, number: int) -> int:
     while batch_size % 2 == 0 and batch_size >= 16 and number <= batch_size // 2:
         batch_size //= 2
     return batch_size
+
+
+def at_once(number: int, image_shape: Sequence[int]) -> int:
+    """How many images to take at a time where so many of 32x32 pixels do.
+
+    Of larger ones as many as have the same pixels, but 16 in any case: 500 images of
+    224x224 are gigabytes in the first layers of most networks.
+    """
+    height, width = image_shape[:2]
+    return min(number, max(16, number * _SIDE**2 // (height * width)))
 
 
 def norms(adv: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:

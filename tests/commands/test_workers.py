@@ -1,11 +1,14 @@
 """Sets and reports of several processes, here or on Beam, are those of one."""
 
 import importlib.util
+import shlex
 import shutil
 
 import binaries
 from faults import campaign
 import pytest
+
+from tf_advdefense.commands.work import workers
 
 HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
 CRAFT = ["make_adv", "--dataset=digits", "--run=a", "--attack=pgd", "--batch_size=8"]
@@ -50,6 +53,15 @@ def test_workers_make_the_bytes_of_one_process(how, trained, tmp_path):
     assert not list(outputs[1].rglob(".tmp-*"))
     if not how:  # Beam's workers speak for themselves.
         assert "40 images" in done.stdout
+
+
+def test_a_worker_of_beam_makes_its_part_by_the_command_of_the_whole(trained, tmp_path):
+    """What a runner has its workers do, without one."""
+    outputs = shutil.copytree(trained, tmp_path / "outputs")
+    line = [*CRAFT[1:], *BEAM, "--workers=2", f"--output_dir={outputs}"]
+    for index in range(2):
+        assert workers.make_part(shlex.join(["bin/make_adv", *line]), index, 2) == 0
+    assert len(shards(outputs)) == 5
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from tf_advdefense.artifacts import adversarial_shards
 from tf_advdefense.artifacts import claims
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
+from tf_advdefense.defenses import robust_accuracy
 from tf_advdefense.models import build_model
 from tf_advdefense.training import optimizers
 from tf_advdefense.training import schedules
@@ -168,6 +169,35 @@ def test_scoring_is_clean_and_in_inference_mode():
     assert scores["accuracy"] == pytest.approx(correct)
     assert scores["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert training.accuracy(model, split, 5) == pytest.approx(correct)
+
+
+@pytest.mark.parametrize(
+    "side, scored, crafted",
+    [(28, 500, 128), (32, 500, 128), (64, 125, 32), (224, 16, 16)],
+)
+def test_large_images_are_scored_a_few_at_a_time(monkeypatch, side, scored, crafted):
+    """Or 1,800 validation images of 224x224 take 4 GB that 8 in training do not."""
+    images = np.zeros((600, side, side, 1), np.uint8)
+    split = Split(images, np.zeros(600, np.int64), np.arange(600))
+    sizes = [len(b["label"]) for b in training.validation_batches(split)]
+    assert max(sizes) == scored and sum(sizes) == 600
+    seen = []
+
+    def model(x, training):
+        seen.append(x.shape[0])
+        return tf.one_hot([0] * x.shape[0], 2)
+
+    assert training.accuracy(model, split) == 1.0
+    assert max(seen) == scored
+
+    def craft(model, attack, images, labels, batch_size):
+        seen.append(batch_size)
+        return {"prediction": labels}
+
+    monkeypatch.setattr(robust_accuracy, "craft", craft)
+    attacked = robust_accuracy.RobustAccuracy("pgd", [robust_accuracy.pgd(0.1)])
+    assert attacked(model, images, split.labels) == 1.0
+    assert seen[-1] == crafted
 
 
 def test_the_trainer_adds_nothing_to_the_classifier():

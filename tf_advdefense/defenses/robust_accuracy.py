@@ -16,6 +16,7 @@ from tf_advdefense.attacks.core.attack import Attack
 from tf_advdefense.attacks.core.craft import craft
 from tf_advdefense.attacks.core.model_fn import predict
 from tf_advdefense.attacks.core.model_fn import served
+from tf_advdefense.images import at_once
 
 _BATCH = 128
 
@@ -44,12 +45,13 @@ class RobustAccuracy:
           labels: int `[n]`.
         """
         right = np.ones(len(labels), bool)
+        batch_size = at_once(_BATCH, images.shape[1:])
         for attack in self._attacks:
             for source in [model] if self._sources is None else self._sources:
-                found = craft(source, attack, images, labels, batch_size=_BATCH)
+                found = craft(source, attack, images, labels, batch_size=batch_size)
                 classes = found["prediction"]
                 if source is not model:
-                    classes = _classes(model, found["image"])
+                    classes = _classes(model, found["image"], batch_size)
                 right &= classes == labels
         return float(np.mean(right))
 
@@ -91,11 +93,11 @@ def pgd(eps: float, norm: float = np.inf) -> Attack:
     )
 
 
-def _classes(model: Any, images: np.ndarray) -> np.ndarray:
+def _classes(model: Any, images: np.ndarray, batch_size: int) -> np.ndarray:
     model_fn = served(model)
     return np.concatenate(
         [
-            predict(model_fn, images[start : start + _BATCH]).numpy()
-            for start in range(0, len(images), _BATCH)
+            predict(model_fn, images[start : start + batch_size]).numpy()
+            for start in range(0, len(images), batch_size)
         ]
     )

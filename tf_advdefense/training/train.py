@@ -18,12 +18,15 @@ from tf_advdefense import distribution
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.images import as_float
+from tf_advdefense.images import at_once
 from tf_advdefense.training.checkpoints import Checkpoint
 from tf_advdefense.training.robust_validation import EXAMPLES
 from tf_advdefense.training.robust_validation import validation_of
 from tf_advdefense.training.schedules import Plateau
 from tf_advdefense.training.trainer import AdversarialTrainer
 from tf_advdefense.training.within_epoch import WithinEpoch
+
+_SCORED = 500  # Images of 32x32 at a time, without gradients.
 
 
 def train(
@@ -120,8 +123,9 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def validation_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
+def validation_batches(split: Split, batch_size: int | None = None) -> tf.data.Dataset:
     """Clean batches of a `Split`, {"image": float32 in [0, 1], "label"}."""
+    batch_size = batch_size or at_once(_SCORED, split.images.shape[1:])
     return pipeline.in_order(split, batch_size).map(
         lambda image, label: {
             "image": tf.cast(image, tf.float32) / 255.0,
@@ -130,8 +134,11 @@ def validation_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
     )
 
 
-def accuracy(classifier: keras.Model, split: Split, batch_size: int = 500) -> float:
+def accuracy(
+    classifier: keras.Model, split: Split, batch_size: int | None = None
+) -> float:
     """Clean accuracy of a classifier on a `Split`, in inference mode."""
+    batch_size = batch_size or at_once(_SCORED, split.images.shape[1:])
     # Not `predict`, which several workers would have to call.
     logits = tf.function(functools.partial(classifier, training=False))
     correct = [

@@ -36,7 +36,9 @@ class _Part:
 
     def main(self, flags: FlagValues, command: str) -> None:
         """Makes the part; what is recorded is the command of the whole."""
-        flags.workers, flags.runner, flags.shard = 1, None, self._shard
+        for name in ("workers", "runner", "runner_args"):
+            flags[name].unparse()  # As if not typed: some are about the others.
+        flags.shard = self._shard
         self._command.main(flags, command)
 
 
