@@ -98,6 +98,17 @@ def test_bench_knows_what_a_step_of_every_defence_needs(elsewhere):
     assert refused.returncode == 2 and "Received: --only=pgd." in refused.stderr
 
 
+def test_bench_times_steps_on_images_from_the_disk(elsewhere):
+    given = ["bench", "--streaming", "--batch_size=16", "--repeats=1"]
+    result = binaries.run(*given, "--dataset=digits", f"--model_path={elsewhere}")
+    assert result.returncode == 0, result.stderr
+    memory, disk = result.stdout.splitlines()[1:]
+    assert "steps, images in memory" in memory and "of its floor" in disk
+    refused = binaries.run(*given, "--dataset=digits", "--image_size=16")
+    assert refused.returncode == 2
+    assert "Received: (32, 32, 3) and (16, 16, 3) of digits" in refused.stderr
+
+
 def test_bench_times_attacks_on_trained_models_only():
     result = binaries.run("bench", "--attacks")
     assert result.returncode == 2

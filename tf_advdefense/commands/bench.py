@@ -4,6 +4,7 @@
     bin/bench --model=resnet50
     bin/bench --model_path=mine.keras
     bin/bench --training                   # adversarial training on the fly
+    bin/bench --streaming                  # images in memory, and on the disk
     bin/bench --attacks --model_path=mine.keras      # on test images of --dataset
 
 Prints the training step under `fit` as a ratio to the same model's bare compiled
@@ -15,6 +16,10 @@ With --training it prints the training step of each defence of --only under `fit
 ratio to the input gradients, forward passes and bare steps that it cannot do without:
 of pgd_at with k steps, k gradients and one bare step; of trades, which sees each image
 twice, two.
+
+With --streaming it prints training steps on images of --dataset that are decoded where
+they are needed as a ratio to steps on images in memory, with all that goes before a
+step: reading, shuffling, flips and crops.
 
 With --attacks it prints how long each attack of --only takes on one batch of test
 images, in compiled input gradients of that batch (timed before and after it; cheap
@@ -45,6 +50,7 @@ def define(values: FlagValues) -> None:
     timed = Group(values, "What is timed")
     timed.switch("attacks", False, "Time attacks on real images instead.")
     timed.switch("training", False, "Time defended training steps instead.")
+    timed.switch("streaming", False, "Time steps on images from the disk instead.")
     timed.value(
         "only",
         None,

@@ -8,17 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense import attacks
+from tf_advdefense import datasets
 from tf_advdefense import defenses
 from tf_advdefense import distribution
 from tf_advdefense import models
 from tf_advdefense.artifacts import runs
 from tf_advdefense.commands.work.bench_attacks import time_attacks
 from tf_advdefense.commands.work.bench_training import time_training
+from tf_advdefense.commands.work.data import reading_of
+from tf_advdefense.commands.work.timing import again
 from tf_advdefense.commands.work.timing import bare_steps
 from tf_advdefense.commands.work.timing import fit_steps
 from tf_advdefense.commands.work.timing import in_turn
 from tf_advdefense.commands.work.timing import input_gradient
 from tf_advdefense.commands.work.timing import print_times
+from tf_advdefense.datasets.pipeline import training_batches
 from tf_advdefense.training import optimizers
 
 _STEPS = 20  # Training steps in one timing.
@@ -38,6 +42,8 @@ def bench(flags: FlagValues) -> None:
         time_attacks(flags, model)
     elif flags.training:
         time_training(flags, model, *_batch(model, flags.batch_size))
+    elif flags.streaming:
+        _time_streaming(flags, model)
     else:
         _time_hot_paths(flags, model, *_batch(model, flags.batch_size))
 
@@ -74,10 +80,37 @@ def _time_hot_paths(
     print_times(f"PGD-{_PGD_STEPS}", pgd, gradient, _PGD_STEPS)
     settings = optimizers.DEFAULTS.get(flags.model, optimizers.OTHER_MODELS)
     plain = defenses.make_defense("none")
+    batches = again({"image": images, "label": labels})
     bare, fit = in_turn(
         flags.repeats,
         bare_steps(model, settings, images, labels, _STEPS),
-        fit_steps(model, settings, plain, {"image": images, "label": labels}, _STEPS),
+        fit_steps(model, settings, plain, batches, _STEPS),
     )
     print_times("bare training steps", bare)
     print_times("steps in fit", fit, bare)
+
+
+def _time_streaming(flags: FlagValues, model: keras.Model) -> None:
+    """Steps on the training images of a data set, in memory and from the disk."""
+    settings = optimizers.DEFAULTS.get(flags.model, optimizers.OTHER_MODELS)
+    plain, reading = defenses.make_defense("none"), reading_of(flags)
+    steps = []
+    for in_memory in ("yes", "no"):
+        where = reading | {"in_memory": in_memory}
+        data = datasets.load(flags.dataset, flags.data_dir, **where)
+        if data.image_shape != model.input_shape[1:]:
+            raise ValueError(
+                "--streaming trains a model on images of its shape. Received: "
+                f"{model.input_shape[1:]} and {data.image_shape} of {data.name}."
+            )
+        batches = training_batches(
+            data.train,
+            batch_size=flags.batch_size,
+            epochs=_STEPS,  # Of any data set enough.
+            seed=flags.seed,
+            augment=data.augmentation,
+        )
+        steps.append(fit_steps(model, settings, plain, batches, _STEPS))
+    memory, disk = in_turn(flags.repeats, *steps)
+    print_times("steps, images in memory", memory)
+    print_times("steps, images on disk", disk, memory)

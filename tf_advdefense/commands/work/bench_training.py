@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_advdefense import defenses
+from tf_advdefense.commands.work.timing import again
 from tf_advdefense.commands.work.timing import bare_steps
 from tf_advdefense.commands.work.timing import fit_steps
 from tf_advdefense.commands.work.timing import in_turn
@@ -75,8 +76,8 @@ def time_training(
     for name in flags.only or _NEEDED:
         defense = _made(name, model)
         needed = _NEEDED[name](defense.hyper)
-        batch = _batch(defense, images, labels)
-        step = fit_steps(model, settings, defense, batch, _STEPS)
+        batches = again(_batch(defense, images, labels))
+        step = fit_steps(model, settings, defense, batches, _STEPS)
         base, own = in_turn(flags.repeats, _floor(parts, needed), step)
         print_times(f"{_STEPS} x ({needed})", base)
         print_times(f"{_STEPS} steps of {name}", own, base)

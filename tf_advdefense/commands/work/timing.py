@@ -88,13 +88,13 @@ def fit_steps(
     model: keras.Model,
     settings: dict[str, Any],
     defense: Any,
-    batch: dict[str, tf.Tensor],
+    batches: tf.data.Dataset,
     number: int,
 ) -> Callable[[], None]:
     """As many training steps of a defence under `fit`, on a copy of the model."""
     trainer = AdversarialTrainer(keras.models.clone_model(model), defense)
     trainer.compile(optimizer=_optimizer(trainer.classifier, settings))
-    batches = untuned(tf.data.Dataset.from_tensors(batch).repeat())
+    batches = untuned(batches)
 
     def fit() -> None:
         # Keras' own: it is the step that is timed, not what a defence adds to `fit`.
@@ -103,6 +103,11 @@ def fit_steps(
         )
 
     return fit
+
+
+def again(batch: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    """The same batch for ever."""
+    return tf.data.Dataset.from_tensors(batch).repeat()
 
 
 def _optimizer(model: keras.Model, settings: dict[str, Any]) -> Any:
