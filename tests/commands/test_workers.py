@@ -55,6 +55,16 @@ def test_workers_make_the_bytes_of_one_process(how, trained, tmp_path):
         assert "40 images" in done.stdout
 
 
+def test_four_shares_make_the_bytes_of_one_process(trained, tmp_path):
+    whole, shared = (shutil.copytree(trained, tmp_path / name) for name in "ab")
+    campaign.succeeded(binaries.run(*CRAFT, f"--output_dir={whole}"))
+    for index in (2, 0, 3, 1):
+        line = [*CRAFT, f"--shard={index}/4", f"--output_dir={shared}"]
+        campaign.succeeded(binaries.run(*line))
+    assert len(shards(whole)) == 5
+    assert campaign.set_files(shared, "s") == campaign.set_files(whole, "s")
+
+
 def test_a_worker_of_beam_makes_its_part_by_the_command_of_the_whole(trained, tmp_path):
     """What a runner has its workers do, without one."""
     outputs = shutil.copytree(trained, tmp_path / "outputs")
