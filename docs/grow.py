@@ -46,7 +46,8 @@ def crafted(images: int, side: int, classes: int, workers: int) -> tuple[float, 
             *(f"--dataset=npz:{directory}/set.npz", f"--num_examples={images}"),
             *("--batch_size=32", f"--workers={workers}", f"--output_dir={directory}"),
         ]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
         _, code, used = os.wait4(process.pid, 0)
         if code:
             sys.exit("It did not end well.")
