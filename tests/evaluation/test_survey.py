@@ -20,11 +20,13 @@ from tf_advdefense.evaluation import attack_facts
 from tf_advdefense.evaluation import plan as planning
 from tf_advdefense.evaluation import records as results
 from tf_advdefense.evaluation import scoring as evaluation
+from tf_advdefense.evaluation import taking
 from tf_advdefense.evaluation import targets as comparison
 from tf_advdefense.evaluation.crafted_sets import make_set
 from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import clean_images
 from tf_advdefense.evaluation.survey import survey
+from tf_advdefense.reporting import formats
 
 SHAPE = (6, 6, 3)
 
@@ -493,3 +495,13 @@ def test_of_a_set_on_disk_attacks_are_taken_before_all_clean_images(
     assert [each["attack"] for each in order][0] == first
     # Whatever the order they were taken in, results have one.
     assert [each["attack"] for each in found.results["records"]] == ["clean", "fgsm"]
+
+
+def test_what_scoring_takes_is_said_before(monkeypatch, model, data):
+    """20 clean images, 5 passes of 8 examples, and 2 of each kind to look at 8."""
+    monkeypatch.setattr(taking, "time_passes", lambda *_, **__: (2.0, 3.0))
+    lines = []
+    survey({"m": model}, data, CHOSEN, num_examples=8, batch_size=4, say=lines.append)
+    (line,) = [each for each in lines if each.startswith("The attacks take")]
+    expected = ((20 + 5 * 8) * 2.0 + 8 * 2 * (2.0 + 3.0)) / 4
+    assert f"scoring about {formats.seconds(expected)};" in line

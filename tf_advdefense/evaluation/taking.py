@@ -11,6 +11,7 @@ import dataclasses
 
 import keras
 
+from tf_advdefense.attacks.core.craft import time_passes
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets.stored import Stored
 from tf_advdefense.evaluation import records
@@ -20,6 +21,7 @@ from tf_advdefense.evaluation.last_crafted import LastCrafted
 from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.progress import Progress
+from tf_advdefense.reporting import formats
 
 Say = Callable[[str], None]
 Taken = tuple[records.Record, records.PerExample]
@@ -130,7 +132,7 @@ def _announce(
     batch_size: int,
     say: Say,
 ) -> None:
-    """Says what the white-box attacks cost, by one batch of each model."""
+    """Says what attacks and scoring cost, by one batch of each model attacked."""
     if not todo:
         say("Everything is measured already.")
         return
@@ -141,16 +143,45 @@ def _announce(
     }
     attacked = list(crafted.values())
     say(f"{len(todo)} measurements to take, {len(attacked)} of them white-box attacks.")
-    costs = []
+    images, costs, scoring = data.test.images, [], 0.0
     for name in dict.fromkeys(name for name, *_ in attacked):
+        jobs = [(attack, count) for target, attack, count in attacked if target == name]
+        gradient = any(attack.needs_gradient for attack, _ in jobs)
+        seconds = time_passes(
+            models[name], images, batch_size=batch_size, gradient=gradient
+        )
         cost = cost_of(
             models[name],
-            [(attack, count) for target, attack, count in attacked if target == name],
-            data.test.images,
+            jobs,
+            images,
             data.test.labels,
             num_classes=data.num_classes,
             batch_size=batch_size,
+            seconds=seconds,
         )
         say(f"  {name}: {cost}, by {cost.timed}.")
         costs.append(cost)
-    say(f"The attacks take {total(costs)}; what is finished is kept.")
+        own = [each for each in todo if each.target.name == name]
+        scoring += _scoring(own, seconds) / min(batch_size, len(images))
+    beside = f", scoring about {formats.seconds(scoring)}" if costs else ""
+    say(f"The attacks take {total(costs)}{beside}; what is finished is kept.")
+
+
+def _scoring(
+    measurements: Sequence[Measurement], seconds: tuple[float, float]
+) -> float:
+    """Seconds of the passes beside those of attacks, times the size of a batch.
+
+    Clean images take one forward pass. Examples take five: their classes and those of
+    their clean copies, the log odds of both, and those rounded to grey levels; and the
+    look at a model's gradients two of each, once for an image.
+    """
+    forward, gradient = seconds
+    looked = [
+        m.num_examples
+        for m in measurements
+        if m.record["setting"] == "white-box" and m.record["access"] == "gradients"
+    ]
+    return sum(
+        m.num_examples * (5 if m.attack else 1) for m in measurements
+    ) * forward + max(looked, default=0) * 2 * (forward + gradient)
