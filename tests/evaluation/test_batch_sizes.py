@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tf_advdefense.evaluation import batch_sizes
-from tf_advdefense.evaluation.batch_sizes import fitting
+from tf_advdefense.evaluation.batch_sizes import resolved
 
 SHAPE = (8, 8, 3)
 _IMAGE = 8 * 8 * 3
@@ -35,14 +35,14 @@ def test_it_is_the_power_of_two_that_takes_half_of_the_memory(
     images, wanted, monkeypatch
 ):
     monkeypatch.setattr(batch_sizes, "_memory", lambda: round(2 * images * EACH))
-    assert fitting("auto", [make_model()], SHAPE) == wanted
-    assert fitting("auto", [make_model(2), make_model()], SHAPE) == wanted
-    both = fitting("auto", [[make_model(), make_model()]], SHAPE)  # At once.
+    assert resolved("auto", [make_model()], SHAPE) == wanted
+    assert resolved("auto", [make_model(2), make_model()], SHAPE) == wanted
+    both = resolved("auto", [[make_model(), make_model()]], SHAPE)  # At once.
     assert both <= wanted
 
 
 def test_a_number_is_what_is_asked_for():
-    assert fitting(7, iter(()), SHAPE) == 7
+    assert resolved(7, iter(()), SHAPE) == 7
 
 
 def test_a_container_may_have_less_than_its_machine(monkeypatch, tmp_path):
@@ -63,5 +63,5 @@ def test_on_a_gpu_it_is_tried(monkeypatch):
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     monkeypatch.setattr(batch_sizes, "time_passes", passes)
-    assert fitting("auto", [make_model()], SHAPE) == 64  # Half of what a pass can be.
+    assert resolved("auto", [make_model()], SHAPE) == 64  # Half of what a pass can be.
     assert tried == [(1, (n, *SHAPE), n) for n in (1024, 512, 256, 128)]

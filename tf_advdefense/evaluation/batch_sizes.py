@@ -1,6 +1,6 @@
 """How many images fit into memory at a time.
 
-    fitting("auto", [model], (224, 224, 3))      # 64
+    resolved("auto", [model], (224, 224, 3))      # 64
 
 On a CPU that is counted, from the outputs of the model's layers, of which a gradient
 keeps some: the same number on every machine of as much memory. On a GPU, whose memory
@@ -30,7 +30,7 @@ _SHARE = 0.5  # Of the memory; the rest is for TensorFlow, data and others.
 _LIMIT = pathlib.Path("/sys/fs/cgroup/memory.max")  # Of a container.
 
 
-def fitting(
+def resolved(
     asked: int | str, models: Iterable[Any], image_shape: tuple[int, ...]
 ) -> int:
     """The batch size that is asked for, or what fits.

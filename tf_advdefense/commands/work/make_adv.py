@@ -15,7 +15,7 @@ from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.attack_facts import at_radius
 from tf_advdefense.evaluation.attack_facts import within_budget
-from tf_advdefense.evaluation.batch_sizes import fitting
+from tf_advdefense.evaluation.batch_sizes import resolved
 from tf_advdefense.evaluation.crafted_sets import make_set
 from tf_advdefense.evaluation.progress import progress
 from tf_advdefense.evaluation.sources import source_of
@@ -35,7 +35,7 @@ def make_sets(flags: FlagValues, command: str) -> None:
     source = source_of(
         models, data, input_range=flags.input_range, preprocess=flags.preprocess
     )
-    batch_size = fitting(flags.batch_size, [source.model], data.image_shape)
+    batch_size = resolved(flags.batch_size, [source.model], data.image_shape)
     most = flags.num_examples or default_examples(flags.split, models)
     for text, attack in wanted:
         make_set(

@@ -27,7 +27,7 @@ from tf_advdefense.commands.work import current
 from tf_advdefense.commands.work.data import dataset_of
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation import records
-from tf_advdefense.evaluation.batch_sizes import fitting
+from tf_advdefense.evaluation.batch_sizes import resolved
 from tf_advdefense.evaluation.classifiers import loaded
 from tf_advdefense.evaluation.evaluate import threat
 from tf_advdefense.evaluation.parents import with_parent
@@ -114,7 +114,7 @@ def _settings(
         "output_dir": flags.output_dir,
         "num_examples": flags.num_examples,
         "num_costly": flags.num_examples if flags.full else flags.num_costly,
-        "batch_size": fitting(flags.batch_size, each, data.test.images.shape[1:]),
+        "batch_size": resolved(flags.batch_size, each, data.test.images.shape[1:]),
         "seed": flags.seed,
         "progress": progress,
         "say": functools.partial(print, flush=True),
