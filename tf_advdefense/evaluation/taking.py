@@ -21,6 +21,7 @@ from tf_advdefense.evaluation.last_crafted import LastCrafted
 from tf_advdefense.evaluation.looks import Looks
 from tf_advdefense.evaluation.measurements import Measurement
 from tf_advdefense.evaluation.progress import Progress
+from tf_advdefense.images import fitting
 from tf_advdefense.reporting import formats
 
 Say = Callable[[str], None]
@@ -162,7 +163,7 @@ def _announce(
         say(f"  {name}: {cost}, by {cost.timed}.")
         costs.append(cost)
         own = [each for each in todo if each.target.name == name]
-        scoring += _scoring(own, seconds) / min(batch_size, len(images))
+        scoring += _scoring(own, seconds) / fitting(batch_size, len(images))
     beside = f", scoring about {formats.seconds(scoring)}" if costs else ""
     say(f"The attacks take {total(costs)}{beside}; what is finished is kept.")
 
