@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from tf_advdefense.training import fused
 from tf_advdefense.training.registry import OPTIMIZERS
 from tf_advdefense.training.registry import SCHEDULES
 
@@ -69,7 +70,7 @@ def sgd(
     """
     # Keras decays weights outside the momentum (w -= rate * decay * w); published
     # coefficients run through it, which multiplies them by 1 / (1 - momentum).
-    return keras.optimizers.SGD(
+    return fused.SGD(
         rate,
         momentum=_MOMENTUM,
         nesterov=nesterov,
@@ -84,7 +85,7 @@ def momentum(rate: Any, weight_decay: float) -> keras.optimizers.Optimizer:
 
 def adam(rate: Any, weight_decay: float) -> keras.optimizers.Optimizer:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
-    return keras.optimizers.Adam(rate, weight_decay=weight_decay or None)
+    return fused.Adam(rate, weight_decay=weight_decay or None)
 
 
 def make_optimizer(

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tf_advdefense import distribution
 from tf_advdefense.defenses import losses
 from tf_advdefense.training import batches
+from tf_advdefense.training import fused
 from tf_advdefense.training import optimizers
 from tf_advdefense.training import products
 from tf_advdefense.training import weight_perturbation
@@ -232,7 +233,10 @@ class AdversarialTrainer(keras.Model):
 
     def _gradients(self, defense, batch):
         """The loss, the clean images' logits, and the gradients of the scaled loss."""
-        with tf.GradientTape() as tape, products.as_products(self.classifier):
+        faster = products.as_products, fused.fused_norms
+        with tf.GradientTape() as tape, contextlib.ExitStack() as stack:
+            for context in faster:
+                stack.enter_context(context(self.classifier))
             loss, logits = defense(self.classifier, batch)
             loss += self._penalty()
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
