@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import binaries
 import pytest
@@ -184,6 +185,20 @@ def test_progress_in_a_log_is_one_line(capsys):
     assert line.startswith("cw: 10 images, at most 70.0 % still right, ")
     progress("cw")(10, 10, 1)
     assert "1 fooled" in capsys.readouterr().err
+
+
+def test_long_progress_in_a_log_is_a_line_a_minute(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    show = progress("cw", clean_correct=8)
+    for clock[0], done in ((30, 1), (61, 2), (90, 3), (122, 4), (130, 10)):
+        show(done, 10, done // 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "cw: 2 of 10 images",
+        "cw: 4 of 10 images",
+        "cw: 10 images",
+    ]
 
 
 # === Errors ===

@@ -14,9 +14,11 @@ from tf_advdefense.reporting import formats
 
 Progress = Callable[[int, int, int], None]
 
+_BETWEEN_LINES = 60  # Seconds, in a log.
+
 
 def progress(title: str, clean_correct: int | None = None) -> Progress:
-    """Draws a bar on a terminal and in a notebook; elsewhere prints the last line.
+    """Draws a bar on a terminal and in a notebook; prints a line a minute elsewhere.
 
     Args:
       title: of what is being done.
@@ -28,16 +30,20 @@ def progress(title: str, clean_correct: int | None = None) -> Progress:
       classified rightly are fooled so far. What is left is an upper bound of the robust
       accuracy, which falls as the attack goes on.
     """
-    started = time.perf_counter()
+    started = printed = time.perf_counter()
     bar: tqdm.tqdm | None = None
 
     def show(done: int, total: int, fooled: int) -> None:
-        nonlocal bar
+        nonlocal bar, printed
         left = _left(total, fooled, clean_correct)
         if not _live():
-            if done == total:
-                passed = formats.seconds(time.perf_counter() - started)
-                print(f"{title}: {total} images, {left}, {passed}", file=sys.stderr)
+            now = time.perf_counter()
+            if done < total and now - printed < _BETWEEN_LINES:
+                return
+            printed = now
+            images = f"{total}" if done == total else f"{done} of {total}"
+            passed = formats.seconds(now - started)
+            print(f"{title}: {images} images, {left}, {passed}", file=sys.stderr)
             return
         bar = bar or tqdm.tqdm(
             desc=title,
