@@ -184,7 +184,7 @@ def test_progress_in_a_log_is_one_line(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("cw: 10 images, at most 70.0 % still right, ")
     progress("cw")(10, 10, 1)
-    assert "1 fooled" in capsys.readouterr().err
+    assert "1 fooled of those that were right" in capsys.readouterr().err
 
 
 def test_long_progress_in_a_log_is_a_line_a_minute(capsys, monkeypatch):

@@ -62,7 +62,7 @@ def progress(title: str, clean_correct: int | None = None) -> Progress:
 
 def _left(total: int, fooled: int, clean_correct: int | None) -> str:
     if clean_correct is None:
-        return f"{fooled} fooled"
+        return f"{fooled} fooled of those that were right"
     return f"at most {100 * (clean_correct - fooled) / total:.1f} % still right"
 
 
