@@ -11,33 +11,26 @@ variable: of the paper's ResNet50, four fifths of all operations. Here each is o
 Results are Keras' in all but rounding, and so are layers, variables and what is saved.
 """
 
-from collections.abc import Iterator
 import contextlib
-import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_advdefense.training.overrides import overridden
+
 # The least that the kernel takes; Keras' default is 1e-3, its ResNet50 has 1.001e-5.
 _MIN_EPSILON = 1e-5
 
 
-@contextlib.contextmanager
-def fused_norms(model: keras.Model) -> Iterator[None]:
+def fused_norms(model: keras.Model) -> contextlib.AbstractContextManager[None]:
     """Have the BatchNorm of `model` that trains computed by one kernel each.
 
     Args:
       model: whose `keras.layers.BatchNormalization`, nested ones included, are meant.
     """
     layers = [layer for layer in model._flatten_layers() if _is_fusible(layer)]
-    for layer in layers:
-        vars(layer)["call"] = functools.partial(_normalize, layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("call", None)
+    return overridden(layers, "call", _normalize)
 
 
 def _is_fusible(layer):

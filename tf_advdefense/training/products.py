@@ -13,13 +13,13 @@ Only what is computed inside the block changes, and only in rounding: layers, we
 and whatever is saved or exported stay what they were.
 """
 
-from collections.abc import Iterator
 import contextlib
-import functools
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from tf_advdefense.training.overrides import overridden
 
 # Above these many pixels a side nothing is gained: there oneDNN keeps up, and a product
 # of whole images multiplies more zeros than the convolution has padding.
@@ -30,8 +30,7 @@ _WHOLE_SIDE = 2
 _SAFE_CHANNELS = 16
 
 
-@contextlib.contextmanager
-def as_products(model: keras.Model) -> Iterator[None]:
+def as_products(model: keras.Model) -> contextlib.AbstractContextManager[None]:
     """Have the convolutions of `model` computed as products where that is faster.
 
     Nothing changes where there is a GPU.
@@ -40,14 +39,8 @@ def as_products(model: keras.Model) -> Iterator[None]:
       model: whose `keras.layers.Conv2D`, nested ones included, are meant.
     """
     layers = [] if tf.config.list_physical_devices("GPU") else _convolutions(model)
-    for layer in layers:
-        # Keras' own hook for another way to convolve, on this object only.
-        vars(layer)["convolution_op"] = functools.partial(_convolve, layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("convolution_op", None)
+    # Keras' own hook for another way to convolve.
+    return overridden(layers, "convolution_op", _convolve)
 
 
 def _convolutions(model):

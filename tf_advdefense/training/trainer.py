@@ -233,10 +233,11 @@ class AdversarialTrainer(keras.Model):
 
     def _gradients(self, defense, batch):
         """The loss, the clean images' logits, and the gradients of the scaled loss."""
-        faster = products.as_products, fused.fused_norms
-        with tf.GradientTape() as tape, contextlib.ExitStack() as stack:
-            for context in faster:
-                stack.enter_context(context(self.classifier))
+        with (
+            tf.GradientTape() as tape,
+            products.as_products(self.classifier),
+            fused.fused_norms(self.classifier),
+        ):
             loss, logits = defense(self.classifier, batch)
             loss += self._penalty()
             scaled = self.optimizer.scale_loss(distribution.replica_share(loss))
