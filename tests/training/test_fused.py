@@ -19,6 +19,7 @@ _LEFT = [  # What the kernel does not compute.
     {"center": False},
     {"synchronized": True},
     {"trainable": False},
+    {"dtype": "float64"},
 ]
 
 

@@ -42,6 +42,7 @@ def _is_fusible(layer):
         and layer.center
         and layer.epsilon >= _MIN_EPSILON
         and layer.trainable
+        and layer.compute_dtype != "float64"
         and not layer.synchronized
         and not getattr(layer, "renorm", False)
     )
