@@ -48,6 +48,7 @@ TRAIN = [
     ("absurd side", [MODEL, "--image_size=100000"], ["--image_size", "16384"]),
     ("absurd crop", [MODEL, "--crop=10000000"], ["--crop", "side, 32"]),
     ("no part", [MODEL, "--crop_area=0"], ["--crop_area", "crop_area=0"]),
+    ("no share of cutmix", [MODEL, "--cutmix=1.5"], ["cutmix", "at most 1", "1.5"]),
     ("huge cutout", [MODEL, "--cutout=65"], ["--cutout", "side, 32", "cutout=65"]),
     ("no norm", [MODEL, "--clip_norm=0"], ["--clip_norm", "clip_norm=0"]),
     ("absurd rate", [MODEL, "--learning_rate=1e400"], ["1e400"]),

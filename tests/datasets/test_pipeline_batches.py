@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import augmentation
+from tf_advdefense.datasets import cutmix
 from tf_advdefense.datasets import pipeline
 
 SIDE = 6
@@ -336,6 +337,84 @@ def test_what_was_drawn_without_cutout_is_drawn_with_it():
     )
     assert np.all((with_ == without) | (with_ == 0.5))
     assert 16 * 4 < np.sum((with_ == 0.5).all(-1)) <= 16 * 9
+
+
+# === CutMix ===
+
+CLASSES = 100 + CLEAN
+
+
+def mixed(images, labels, share=1.0, classes=CLASSES):
+    seed = tf.constant([3, 4], tf.int64)
+    mix = cutmix.CutMix(share, classes)
+    return (each.numpy() for each in mix(tf.constant(images), labels, seed))
+
+
+def test_a_rectangle_of_the_image_before_takes_its_share_of_the_class():
+    number, side = 4000, 16
+    # Pixels that name their image, row and column: what is pasted stays in its place.
+    at = np.stack(np.meshgrid(*[np.arange(side)] * 2, indexing="ij"), -1)
+    at = np.broadcast_to(at, (number, side, side, 2))
+    whose = np.broadcast_to(np.arange(number).reshape(-1, 1, 1, 1), at.shape[:3] + (1,))
+    images = np.concatenate([whose, at], axis=-1).astype(np.float32)
+    seen, targets = mixed(images, np.arange(number), classes=number)
+    np.testing.assert_array_equal(seen[..., 1:], images[..., 1:])
+    before = (np.arange(number) - 1) % number
+    foreign = seen[..., 0] == before.reshape(-1, 1, 1)
+    assert np.all(foreign | (seen[..., 0] == images[..., 0]))
+    rows, columns = foreign.any(2), foreign.any(1)
+    np.testing.assert_array_equal(
+        foreign, rows[:, :, np.newaxis] & columns[:, np.newaxis]
+    )
+    part = foreign.mean((1, 2))
+    np.testing.assert_allclose(targets[np.arange(number), before], part, atol=1e-6)
+    np.testing.assert_allclose(
+        targets[np.arange(number), np.arange(number)], 1 - part, atol=1e-6
+    )
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+    # Nothing is lost around pixels of the middle; the share drawn is uniform, its root
+    # rounded down to pixels.
+    inside = ~(rows[:, [0, -1]].any(1) | columns[:, [0, -1]].any(1))
+    assert part[inside].max() < 1
+    assert np.all(rows.sum(1)[inside] == columns.sum(1)[inside])
+
+
+def test_shares_of_uncut_rectangles_are_uniform():
+    """Of one wide pixel row nothing is lost at the top, and the side is the root."""
+    number, side = 8000, 64
+    images = np.zeros((number, side, side, 1), np.float32)
+    images[0] = 1
+    _, targets = mixed(images, np.arange(number) % 2, classes=2)
+    part = targets[np.arange(number), (np.arange(number) - 1) % 2]
+    # E of the area within: with side s = sqrt(u) and a uniform centre, a share
+    # s - s^2 / 4 of the length lies inside; its square's mean over u is
+    # E[s^2 - s^3 / 2 + s^4 / 16] = 1/2 - 1/5 + 1/48.
+    assert abs(part.mean() - (1 / 2 - 1 / 5 + 1 / 48)) < 0.015
+
+
+def test_the_share_of_mixed_images():
+    images = np.random.default_rng(3).random((4000, 8, 8, 1), np.float32)
+    seen, _ = mixed(images, np.arange(4000) % 2, share=0.25, classes=2)
+    changed = (seen != images).any((1, 2, 3))
+    # A root below 1/8 rounds to no pixel, a share of 1/64.
+    assert abs(changed.mean() - 0.25 * 63 / 64) < 0.025
+
+
+def test_mixed_batches_hold_targets_and_draw_the_rest_as_before():
+    options = dict(adversarial=two_sources, adv_fraction=0.4, epochs=2)
+    mix = cutmix.CutMix(0.5, 1000)
+    plain = batches(**options)
+    # Of sources whose labels are no classes of these: they get none.
+    for before, after in zip(plain, batches(cutmix=mix, **options), strict=True):
+        np.testing.assert_array_equal(before["adv_image"], after["adv_image"])
+        np.testing.assert_array_equal(before["draw"], after["draw"])
+        assert after["target"].shape == (3, 1000)
+        assert after["adv_target"].shape == (2, 1000)
+        np.testing.assert_allclose(after["target"].sum(1), 1, atol=1e-6)
+        np.testing.assert_array_equal(after["label"], after["target"].argmax(1))
+        named = after["adv_target"].argmax(1) == after["adv_label"]
+        np.testing.assert_array_equal(named, after["adv_label"] < 1000)
+        assert set(np.flatnonzero(after["target"].any(0))) <= set(before["label"])
 
 
 # === Refusals ===

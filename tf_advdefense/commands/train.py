@@ -196,6 +196,13 @@ def _define_data(values: FlagValues) -> None:
     data.whole(
         "cutout", None, "Side of a square of grey in each image: 8, say.", at_least=1
     )
+    data.value(
+        "cutmix",
+        None,
+        "Share of the clean images that get a part of another and of its class: 0.5, "
+        "say.",
+        parse=kinds.number,
+    )
 
 
 def _define_machine(values: FlagValues) -> None:

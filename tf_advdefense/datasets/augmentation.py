@@ -9,7 +9,9 @@ printed characters are not flipped: with flips, six epochs on `digits` end at 23
 accuracy, without at 63 to 74 %.
 """
 
+from collections.abc import Sequence
 import math
+from typing import Any
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -102,16 +104,25 @@ class Augmentation(NamedTuple):
 
     def _cut_out(self, images, seed):
         """Which pixels are in the square, bool [batch, height, width, 1]."""
-        size, (height, width) = tf.shape(images)[0], images.shape[1:3]
-        draws = tf.random.stateless_uniform([2, size, 1], seed)
+        draws = tf.random.stateless_uniform([2, tf.shape(images)[0], 1], seed)
+        return rectangles(images.shape, [self.cutout, self.cutout], draws)
 
-        def within(length, draw):
-            first = tf.cast(draw * length, tf.int32) - self.cutout // 2
-            at = tf.range(length)[tf.newaxis]
-            return (first <= at) & (at < first + self.cutout)
 
-        rows, columns = within(height, draws[0]), within(width, draws[1])
-        return (rows[:, :, tf.newaxis] & columns[:, tf.newaxis])[..., tf.newaxis]
+def rectangles(shape: Any, sides: Sequence[Any], draws: tf.Tensor) -> tf.Tensor:
+    """Which pixels are in a rectangle around a pixel, bool [batch, height, width, 1].
+
+    Args:
+      shape: of the images, [batch, height, width, channels].
+      sides: the rectangles' height and width in pixels, int, or int32 [batch, 1].
+      draws: of that pixel's row and column, in [0, 1), float32 [2, batch, 1].
+    """
+    lines = []
+    for length, side, draw in zip(shape[1:3], sides, tf.unstack(draws), strict=True):
+        first = tf.cast(draw * length, tf.int32) - side // 2
+        at = tf.range(length)[tf.newaxis]
+        lines.append((first <= at) & (at < first + side))
+    rows, columns = lines
+    return (rows[:, :, tf.newaxis] & columns[:, tf.newaxis])[..., tf.newaxis]
 
 
 def of(dataset: str, image_shape: tuple[int, ...]) -> Augmentation:

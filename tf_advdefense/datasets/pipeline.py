@@ -15,12 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from tf_advdefense.datasets.augmentation import Augmentation
+from tf_advdefense.datasets.cutmix import CutMix
 from tf_advdefense.datasets.splits import Split
 from tf_advdefense.datasets.stored import Stored
 
 _CLEAN, _ADVERSARIAL = 0, 1  # Keep the two halves' draws apart.
 _BATCH_SIZE, _LEAST_BATCH, _LEAST_STEPS = 128, 16, 32
-_DRAW = 2**32  # Above all seeds: a stream apart from the augmentation's.
+# Above all seeds: streams apart from the augmentation's.
+_DRAW, _MIX = 2**32, 2**33
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -69,6 +71,7 @@ def training_batches(
     initial_epoch: int = 0,
     initial_step: int = 0,
     augment: Augmentation | None = None,
+    cutmix: CutMix | None = None,
     adversarial: Callable[[int], list[tuple[float, tf.data.Dataset]]] | None = None,
     adv_fraction: float = 0.5,
     augment_adv: Augmentation | None = None,
@@ -82,6 +85,7 @@ def training_batches(
       initial_step: how many batches of the first of these epochs are left out.
       seed: integer; with epoch and position it determines every draw.
       augment: None, or the `augmentation.Augmentation` of the clean images.
+      cutmix: None, or what mixes the clean images after it.
       adversarial: None, or a function from an epoch, an int64 tensor, to a list of
         (weight, infinite dataset of {"image": float32 in [0, 1], "label"}); each batch
         draws one of them with probability proportional to its weight.
@@ -90,7 +94,9 @@ def training_batches(
 
     Returns:
       A `tf.data.Dataset` of {"image", "label", "draw"} and, where `adversarial` is
-      given, {"adv_image", "adv_label"}; images float32 in [0, 1], labels int64.
+      given, {"adv_image", "adv_label"}; images float32 in [0, 1], labels int64. With
+      `cutmix`, also `target` and `adv_target`, float32 `[n, classes]`, the classes'
+      shares of each image, and `label` is the class of the largest.
       `draw`, int64 per clean image, seeds whatever a defence draws at random.
     """
     steps = steps_per_epoch(split, batch_size)
@@ -104,12 +110,14 @@ def training_batches(
         first = tf.cast(epoch == initial_epoch, tf.int64) * initial_step
         size = batch_size - adv_size
         positions = tf.data.Dataset.range(first, steps)
-        clean = _clean_epoch(source, positions, size, seed, epoch, augment)
+        clean = _clean_epoch(source, positions, size, seed, epoch, augment, cutmix)
         if not adversarial:
             return clean
         adv = _adversarial_epoch(
             adversarial(epoch), steps, adv_size, seed, epoch, augment_adv
         ).skip(first)
+        if cutmix is not None:
+            adv = adv.map(cutmix.unmixed)
         return tf.data.Dataset.zip(clean, adv).map(lambda a, b: {**a, **b})
 
     # One graph for all epochs: a hundred would take seconds to build one by one.
@@ -127,7 +135,7 @@ def in_order(split: Split, batch_size: int) -> tf.data.Dataset:
     return tf.data.Dataset.zip(images, labels)
 
 
-def _clean_epoch(source, positions, size, seed, epoch, augment):
+def _clean_epoch(source, positions, size, seed, epoch, augment, cutmix):
     images, labels = source
     last = len(labels) - 1
     seed = tf.constant(seed, tf.int64)
@@ -150,7 +158,12 @@ def _clean_epoch(source, positions, size, seed, epoch, augment):
             dtype=tf.int64,
         )
         label = tf.gather(labels, index_of(step))
-        return {"image": image, "label": label, "draw": draw}
+        if cutmix is None:
+            return {"image": image, "label": label, "draw": draw}
+        mix_seed = _batch_seed(seed + _MIX, epoch, step, _CLEAN)
+        image, target = cutmix(image, label, mix_seed)
+        label = tf.argmax(target, axis=-1)
+        return {"image": image, "label": label, "target": target, "draw": draw}
 
     if isinstance(images, Stored):
         grey_levels = images.batches(positions.map(index_of))

@@ -62,6 +62,7 @@ class Mix:
             initial_epoch=first_epoch,
             initial_step=first_step,
             augment=augmentation if recipe.augment else None,
+            cutmix=recipe.mixing(self._data),
             adversarial=self._adversarial if self.sets else None,
             adv_fraction=recipe.adv_fraction,
             augment_adv=augmentation if recipe.augment_adv else None,

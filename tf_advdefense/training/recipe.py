@@ -13,6 +13,7 @@ from tf_advdefense.datasets import Dataset
 from tf_advdefense.datasets import Split
 from tf_advdefense.datasets import pipeline
 from tf_advdefense.datasets.augmentation import Augmentation
+from tf_advdefense.datasets.cutmix import CutMix
 from tf_advdefense.defenses import transforms
 from tf_advdefense.defenses.transforms.transform import Transform
 from tf_advdefense.training import optimizers
@@ -65,6 +66,7 @@ class Recipe:
       crop_area: the crop is a part of the image instead, of at least this share of its
         area, see `Augmentation`; 0.08 is usual for ImageNet.
       cutout: side of a square of grey in each image, see `Augmentation`.
+      cutmix: share of the clean images that get a part of another, see `CutMix`.
       average: name in `AVERAGES`: of the weights, which is scored and kept.
       average_args: its hyperparameters, {"decay": 0.99}.
       clip_norm: largest norm of a gradient; None: any.
@@ -101,6 +103,7 @@ class Recipe:
     crop: int | None = None
     crop_area: float | None = None
     cutout: int | None = None
+    cutmix: float | None = None
     average: str | None = None
     average_args: dict[str, Any] = dataclasses.field(default_factory=dict)
     clip_norm: float | None = None
@@ -170,6 +173,17 @@ class Recipe:
             **{key: value for key, value in given.items() if value is not None}
         )
 
+    def mixing(self, data: Dataset) -> CutMix | None:
+        """What mixes the clean images, where something does."""
+        if self.cutmix is None:
+            return None
+        if not 0 < self.cutmix <= 1:
+            raise ValueError(
+                "`cutmix` is a share of the images, more than 0 and at most 1. "
+                f"Received: cutmix={self.cutmix}."
+            )
+        return CutMix(self.cutmix, data.num_classes)
+
     def averaged(self, steps: int) -> Ema | Swa | None:
         """The average of the weights in a training of so many updates."""
         if self.average is not None:
@@ -221,6 +235,7 @@ class Recipe:
     def request(self, data: Dataset, layers: list[Transform]) -> dict:
         """What a run's request says of it."""
         named = {"transforms": transforms.describe(layers), "eot_draws": self.eot_draws}
+        mixing = self.mixing(data)
         return {
             "augmentation": {
                 key: value
@@ -234,4 +249,5 @@ class Recipe:
             **({"freeze": list(self.freeze)} if self.freeze else {}),
             **({"awp": self.awp} if self.awp else {}),
             **({"clip_norm": self.clip_norm} if self.clip_norm else {}),
+            **({"cutmix": mixing.share} if mixing else {}),
         }

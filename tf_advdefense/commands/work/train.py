@@ -24,7 +24,7 @@ _PARAMETERS = (
     *("batch_size", "seed", "train_examples", "attack", "teacher", "sources"),
     *("adv_data", "adv_fraction", "transforms", "eot_draws", "augment", "augment_adv"),
     *("average", "average_args", "awp", "clip_norm"),
-    *("flip", "crop", "crop_area", "cutout", "freeze"),
+    *("flip", "crop", "crop_area", "cutout", "cutmix", "freeze"),
     *("distribute", "mixed_precision", "jit_compile"),
     *("steps_per_execution", "checkpoint_steps"),
 )
