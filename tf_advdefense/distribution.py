@@ -81,8 +81,8 @@ def is_chief() -> bool:
     return strategy is None or strategy.cluster_resolver.task_id == 0
 
 
-def agreed(number: int) -> int:
-    """The number, which must be that of every worker; waits for all of them.
+def agreed(number: int, unit: str = "epochs") -> int:
+    """How far a training is, which must be as far for every worker; waits for all.
 
     Raises:
       ValueError: it is another one elsewhere.
@@ -101,7 +101,7 @@ def agreed(number: int) -> int:
     if mean != number:
         raise ValueError(
             "All workers must see the same `output_dir`. Received: one that is "
-            f"{number} epochs far here, and others elsewhere. Share it."
+            f"{number} {unit} far here, and others elsewhere. Share it."
         )
     return number
 

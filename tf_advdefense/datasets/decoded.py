@@ -55,10 +55,14 @@ def decoded(
     return Split(images, labels, np.arange(number)), notes
 
 
-def unequal(name: str, split: str, one: tuple, other: tuple) -> ValueError:
-    """An error that gives the (height, width, ...) of two images."""
+def unequal(
+    name: str, split: str, one: tuple, other: tuple | None = None
+) -> ValueError:
+    """An error that gives the (height, width, ...) of two images, or of most."""
+    received = f"others than {one[0]}x{one[1]}"
+    if other is not None:
+        received = f"{one[0]}x{one[1]} and {other[0]}x{other[1]}"
     return ValueError(
-        f"All images must have one size. Received: {one[0]}x{one[1]} and "
-        f"{other[0]}x{other[1]} in {name}/{split}. Resize them with `image_size=32`, "
-        "say."
+        f"All images must have one size. Received: {received} in {name}/{split}. "
+        "Resize them with `image_size=32`, say."
     )

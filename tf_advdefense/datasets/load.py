@@ -192,11 +192,7 @@ def _stored(
 ) -> Split:
     def explained(row: int, error: tf.errors.OpError) -> Exception:
         if "not compatible with expected shape" in error.message:
-            return ValueError(
-                "All images must have one size. Received: others than "
-                f"{shape[0]}x{shape[1]} in {source.name}/{split}. Resize them with "
-                "`image_size=32`, say."
-            )
+            return unequal(source.name, split, shape)
         return source.explained(split, row, error)
 
     images = Stored(

@@ -76,7 +76,7 @@ def train(
         scoring = validation_of(trainer.defense, checkpoint, some.images, some.labels)
     within = WithinEpoch(trainer, checkpoint, steps_per_epoch, checkpoint_steps)
     first = distribution.agreed(checkpoint.restore() if resume else 0)
-    step = distribution.agreed(within.restore() if resume else 0)
+    step = distribution.agreed(within.restore() if resume else 0, "steps")
     left = (epochs - first) * steps_per_epoch - step
     shown = _shown(left, directory) if chief and left else []
     feed = lambda dataset: distribution.by_position(untuned(dataset))
