@@ -149,6 +149,10 @@ def plain():
         ("ensemble_at", {"eps": 0.0}),
         ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0}),
         ("multi_norm", {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0, "mix": "avg"}),
+        (
+            "multi_norm",
+            {"eps_linf": 0.0, "eps_l2": 0.0, "eps_l1": 0.0, "mix": "random"},
+        ),
         ("free_at", {"eps": 0.0, "replays": 1}),
     ],
 )
@@ -418,12 +422,12 @@ def test_fast_at_against_a_closed_form(batch):
     assert defenses.make_defense("fast_at").hyper["eps_iter"] == 10 / 255
 
 
-@pytest.mark.parametrize("mix", ["max", "avg"])
-def test_multi_norm_against_the_three_attacks(mix, batch):
-    model, eps = again(make_model), {"eps_linf": 0.05, "eps_l2": 0.4, "eps_l1": 1.5}
-    defense = defenses.make_defense("multi_norm", mix=mix, **eps, **quick("multi_norm"))
-    found = defense.craft(model, batch)
-    each = np.stack(
+RADII = {"eps_linf": 0.05, "eps_l2": 0.4, "eps_l1": 1.5}
+
+
+def in_each_norm(model, batch):
+    """What PGD of two iterations finds in the three balls, [3, n, ...]."""
+    return np.stack(
         [
             attacks.make_attack(
                 "pgd",
@@ -442,6 +446,18 @@ def test_multi_norm_against_the_three_attacks(mix, batch):
             )
         ]
     )
+
+
+def in_three_norms(**hyper):
+    hyper = {**RADII, **quick("multi_norm"), **hyper}
+    return defenses.make_defense("multi_norm", **hyper)
+
+
+@pytest.mark.parametrize("mix", ["max", "avg"])
+def test_multi_norm_against_the_three_attacks(mix, batch):
+    model = again(make_model)
+    found = in_three_norms(mix=mix).craft(model, batch)
+    each = in_each_norm(model, batch)
     if mix == "avg":
         np.testing.assert_allclose(found["adv_image"], each.reshape(-1, *SHAPE))
         np.testing.assert_array_equal(found["adv_label"], np.tile(batch["label"], 3))
@@ -455,6 +471,22 @@ def test_multi_norm_against_the_three_attacks(mix, batch):
     worst = np.argmax(losses, 0)
     assert len(set(worst)) > 1
     np.testing.assert_allclose(found["adv_image"], each[worst, np.arange(BATCH)])
+
+
+@pytest.mark.parametrize("without, norms", [({}, {0, 1, 2}), ({"eps_l2": 0.0}, {0, 2})])
+def test_every_batch_is_crafted_in_one_norm_that_has_a_radius(without, norms, batch):
+    model, defense = again(make_model), in_three_norms(mix="random", **without)
+    craft = tf.function(lambda b: defense.craft(model, b), autograph=False)
+    drawn = []
+    for draw in range(16):
+        shifted = {**batch, "draw": batch["draw"] + draw}
+        adv = craft(shifted)["adv_image"]
+        each = in_each_norm(model, shifted)
+        same = [np.allclose(adv, one, atol=1e-6) for one in each]
+        assert sum(same) == 1
+        drawn.append(same.index(True))
+    assert set(drawn) == norms
+    assert min(drawn.count(norm) for norm in norms) >= 2
 
 
 # === Free adversarial training ===
@@ -833,7 +865,11 @@ def test_a_given_radius_scales_the_published_step(name, dataset, ratio):
             {"temperature": -1.0, "parts": {"teacher": None}},
             "`temperature` must be above 0. Received: temperature=-1.0",
         ),
-        ("multi_norm", {"mix": "msd"}, "`mix` must be max or avg. Received: mix='msd'"),
+        (
+            "multi_norm",
+            {"mix": "msd"},
+            "must be max or avg or random. Received: mix='msd'",
+        ),
         ("multi_norm", {"eps": 0.1}, "no hyperparameter 'eps'. Did you mean 'eps_l"),
         ("none", {"temperature": 0}, "`temperature` must be above 0. .*temperature=0"),
     ],

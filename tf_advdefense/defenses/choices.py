@@ -6,8 +6,8 @@ CRAFT_BN = ("inference", "training")
 STATISTICS = ("joint", "clean", "adversarial")
 # The labels that an attack leaves: the data set's, or the model's own predictions.
 LABELS = ("true", "predicted")
-# Of several examples of an image, the worst one is trained on, or each.
-MIXES = ("max", "avg")
+# Of several examples of an image, the worst one is trained on, each, or a drawn one.
+MIXES = ("max", "avg", "random")
 
 CHOICES = {
     "craft_bn": CRAFT_BN,

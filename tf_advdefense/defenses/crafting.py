@@ -7,6 +7,7 @@ Random starts depend on `batch["draw"]`, a number per image.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -79,6 +80,14 @@ def climbed(
     start = (0, x + _START * noise)
     _, adv = tf.while_loop(lambda i, _: i < hyper.nb_iter, step, start)
     return tf.stop_gradient(adv)
+
+
+def drawn(
+    crafts: Sequence[Callable[[], tf.Tensor]], batch: dict[str, tf.Tensor]
+) -> tf.Tensor:
+    """What one of `crafts` gives, drawn anew for every batch, all alike likely."""
+    which = draws.integer(draw_keys(batch)[:1], 1, (), len(crafts))[0]
+    return tf.switch_case(which, list(crafts))
 
 
 def draw_keys(batch: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_advdefense.attacks.core import draws
 from tf_advdefense.defenses import fgsm_at
 from tf_advdefense.defenses.crafting import against_current
-from tf_advdefense.defenses.crafting import draw_keys
+from tf_advdefense.defenses.crafting import drawn
 from tf_advdefense.defenses.defense import Defense
 from tf_advdefense.defenses.robust_accuracy import under_transfer
 
@@ -58,12 +57,11 @@ def against_drawn_source(
     def craft(source, bn):
         return against_current(source, batch, attack, hyper.labels, bn)["adv_image"]
 
-    branches = [functools.partial(craft, source, "inference") for source in sources]
-    branches.append(functools.partial(craft, model, hyper.craft_bn))
-    drawn = draws.integer(draw_keys(batch)[:1], 1, (), len(branches))[0]
+    crafts = [functools.partial(craft, source, "inference") for source in sources]
+    crafts.append(functools.partial(craft, model, hyper.craft_bn))
     return {
         **batch,
-        "adv_image": tf.switch_case(drawn, branches),
+        "adv_image": drawn(crafts, batch),
         "adv_label": batch["label"],
     }
 

@@ -34,8 +34,8 @@ SUMMARIES = {
     "a guard against catastrophic overfitting (Wong et al. 2020, arXiv:2001.03994)",
     "free_at": "each batch trained on 8 times, whose gradients also perturb it "
     "(Shafahi et al. 2019, arXiv:1904.12843)",
-    "multi_norm": "the worst, or each, of an L-inf, an L2 and a sparse L1 example "
-    "instead of the image (Tramer and Boneh 2019, arXiv:1904.13000)",
+    "multi_norm": "of an L-inf, an L2 and a sparse L1 example the worst, each or a "
+    "drawn one instead of the image (Tramer and Boneh 2019, arXiv:1904.13000)",
     "rslad": "a robust teacher's probabilities as labels of the images and of their "
     "neighbours within eps (Zi et al. 2021, arXiv:2108.07969)",
     "distillation": "a teacher's probabilities at a temperature as labels; the teacher "
