@@ -34,10 +34,10 @@ class Hyper(NamedTuple):
 
     Attributes:
       mix: "max", "avg" or "random", which draws the norm of a batch among those with a
-        radius, all alike likely. Without L2 (`eps_l2=0`) that is E-AT of Croce and Hein
-        but for their draw, which prefers the norm with the larger recent error; they
-        have radii of 8/255 and 12, and turn a network that is robust in one norm into
-        one for all three within three epochs.
+        radius, all alike likely. Without L2 (`eps_l2=0`) that is the scheme of E-AT
+        (Croce and Hein 2022), who attack by APGD, prefer the norm with the larger
+        recent error, have radii of 8/255 and 12, and turn a network that is robust in
+        one norm into one for all three within three epochs.
       eps_linf, eps_l2, eps_l1: the radii.
       nb_iter_linf, nb_iter_l2, nb_iter_l1: iterations of each attack.
       craft_bn, adv_weight, statistics, label_smoothing: as of `fgsm_at`.
