@@ -54,7 +54,7 @@ def _right(results, per_example, name: str, clean: bool) -> Right:
 def _accuracy(right: Right) -> str:
     correct, total = sum(right.values()), len(right)
     low, high = statistics.wilson(correct, total)
-    return f"{100 * correct / total:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * (correct / total):.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _gain(own: Right, of_base: Right) -> str:
@@ -64,7 +64,8 @@ def _gain(own: Right, of_base: Right) -> str:
     differ = pair.only_first + pair.only_second
     half = 1.96 * math.sqrt(differ / pair.n - pair.gain**2) / math.sqrt(pair.n)
     low, high = 100 * (pair.gain - half), 100 * (pair.gain + half)
-    return f"{100 * pair.gain:+.1f} ({low:+.1f} to {high:+.1f}), p = {pair.p:.2g}"
+    p = f"p = {pair.p:.2g}" if pair.p >= 0.001 else "p < 0.001"
+    return f"{100 * pair.gain:+.1f} ({low:+.1f} to {high:+.1f}), {p}"
 
 
 if __name__ == "__main__":
