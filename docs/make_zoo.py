@@ -22,7 +22,7 @@ from tf_advdefense.evaluation import records
 from tf_advdefense.reporting import model_card
 
 MOST = 2_000_000  # Bytes of a model.
-_PLACES = r" --(output_dir|data_dir)=\S+| --resume"
+_PLACES = r" --(output_dir|data_dir|report_dir)=\S+| --resume"
 
 
 def add(output_dir: str, note: str, name: str, run_name: str) -> pathlib.Path:

@@ -17,6 +17,7 @@ from tf_advdefense import load_dataset
 from tf_advdefense import train_run
 from tf_advdefense import zoo
 from tf_advdefense.artifacts import runs
+from tf_advdefense.evaluation import records
 
 FILES = ("model.keras", "config.json", "request.json", "history.csv")
 SHAPE = (32, 32, 3)
@@ -174,3 +175,9 @@ def test_packaged_networks(name):
     images = np.random.default_rng(0).random((4, *SHAPE), np.float32)
     np.testing.assert_array_equal(model(images), run.load_model()(images))
     assert model.count_params() == config["num_params"]
+
+
+def test_packaged_results_say_no_place():
+    results, _ = records.load_results(zoo.DIRECTORY)
+    assert results["commands"]
+    assert not [command for command in results["commands"] if "_dir" in command]
