@@ -2,9 +2,9 @@
 
     python docs/gains.py outputs/ingredients/report base
 
-A table in Markdown: clean accuracy, and accuracy under the worst of the report's
-attacks, with Wilson intervals; the gain of each in points, with the 95 % interval of
-Wald for paired shares, and McNemar's exact p.
+A table in Markdown: clean accuracy, and that in the worst case of the report's first
+threat model, with Wilson intervals; the gain of each in points, with the 95 % interval
+of Wald for paired shares, and McNemar's exact p.
 """
 
 import math
@@ -12,6 +12,10 @@ import sys
 
 from tf_advdefense.evaluation import records
 from tf_advdefense.evaluation import statistics
+from tf_advdefense.evaluation.baselines import clean_of
+from tf_advdefense.evaluation.threat_models import robustness
+from tf_advdefense.evaluation.threat_models import threat_models
+from tf_advdefense.reporting import formats
 
 Right = dict[int, bool]
 
@@ -24,10 +28,7 @@ def main() -> None:
     """Prints the table."""
     directory, base = sys.argv[1:]
     results, per_example = records.load_results(directory)
-    right = {
-        name: [_right(results, per_example, name, clean) for clean in (True, False)]
-        for name in results["models"]
-    }
+    right = {name: _right(results, per_example, name) for name in results["models"]}
     if base not in right:
         raise SystemExit(f"The report has {', '.join(right)}. Received: {base}.")
     print(_HEAD)
@@ -40,21 +41,16 @@ def main() -> None:
         print(f"| `{name}` | {' | '.join(cells)} |")
 
 
-def _right(results, per_example, name: str, clean: bool) -> Right:
-    """Whether each image is right, clean or under all attacks."""
-    each = [
-        statistics.correct_by_index(per_example, record["key"]) or {}
-        for record in results["records"]
-        if record["target"] == name and (record["attack"] == "clean") == clean
-    ]
-    shared = set.intersection(*map(set, each))
-    return {index: all(right[index] for right in each) for index in shared}
+def _right(results, per_example, name: str) -> tuple[Right, Right]:
+    """Whether each image is right, clean and in the worst case."""
+    robust = robustness(results, per_example, name, threat_models(results)[0])
+    return clean_of(results, per_example, name) or {}, robust.right if robust else {}
 
 
 def _accuracy(right: Right) -> str:
     correct, total = sum(right.values()), len(right)
-    low, high = statistics.wilson(correct, total)
-    return f"{100 * (correct / total):.1f} ({100 * low:.1f}–{100 * high:.1f})"
+    interval = formats.interval(statistics.wilson(correct, total))
+    return f"{formats.percent(correct / total)} ({interval})"
 
 
 def _gain(own: Right, of_base: Right) -> str:
@@ -63,9 +59,8 @@ def _gain(own: Right, of_base: Right) -> str:
         raise ValueError("The networks were measured on different images.")
     differ = pair.only_first + pair.only_second
     half = 1.96 * math.sqrt(differ / pair.n - pair.gain**2) / math.sqrt(pair.n)
-    low, high = 100 * (pair.gain - half), 100 * (pair.gain + half)
-    p = f"p = {pair.p:.2g}" if pair.p >= 0.001 else "p < 0.001"
-    return f"{100 * pair.gain:+.1f} ({low:+.1f} to {high:+.1f}), {p}"
+    low, gain, high = (formats.points(pair.gain + by) for by in (-half, 0, half))
+    return f"{gain} ({low} to {high}), {formats.p_value(pair.p)}"
 
 
 if __name__ == "__main__":
