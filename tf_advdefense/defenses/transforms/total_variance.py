@@ -60,6 +60,7 @@ def _minimise(images, mask, weight, iterations):
     # Nothing is known of a dropped value, so that it starts from mid-grey.
     start = tf.where(mask > 0, images, 0.5)
     pull = _TAU / weight * mask
+    share = pull / (1 + pull)
     sigma = 1 / (8 * _TAU)  # 8 bounds the squared norm of the differences.
 
     def step(i, z, ahead, down, right):
@@ -67,7 +68,9 @@ def _minimise(images, mask, weight, iterations):
             down + sigma * _down(ahead), right + sigma * _right(ahead)
         )
         new = z + _TAU * (_up(down) + _left(right))
-        new = (new + pull * images) / (1 + pull)
+        # Two sums, not one of three terms: TensorFlow may sum three in a variable of
+        # the step, which a loop that comes here twice in a step finds taken.
+        new = new + share * (images - new)
         return i + 1, new, 2 * new - z, down, right
 
     zeros = tf.zeros_like(images)
