@@ -30,7 +30,7 @@ ALLOWED = {
     },
     "evaluation": {
         *("registry", "images", "artifacts", "attacks", "datasets", "defenses"),
-        *("models", "reporting", "radii", "zoo", "locks", "untrusted"),
+        *("models", "reporting", "radii", "zoo", "locks", "untrusted", "distribution"),
     },
     "reporting": {
         *("evaluation.records", "evaluation.statistics", "artifacts.files"),

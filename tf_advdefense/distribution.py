@@ -37,6 +37,23 @@ def precision(mixed: bool) -> Iterator[None]:
         keras.mixed_precision.set_dtype_policy(before)
 
 
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Context, or decorator, of measurements: GPUs compute products in float32.
+
+    Their default is TensorFloat-32, which keeps ten bits of each factor. Trainings stay
+    with it; but it moves logits by 3e-4 with the size of the batch, and with them which
+    images an attack fools.
+    """
+    execution = tf.config.experimental
+    before = execution.tensor_float_32_execution_enabled()
+    execution.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        execution.enable_tensor_float_32_execution(before)
+
+
 def _mixed_policy():
     gpus = tf.config.list_physical_devices("GPU")
     return "mixed_float16" if gpus else "mixed_bfloat16"

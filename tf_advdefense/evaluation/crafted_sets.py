@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_advdefense import distribution
 from tf_advdefense.artifacts import adversarial_sets
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
 from tf_advdefense.attacks.core.attack import Attack
@@ -29,6 +30,7 @@ from tf_advdefense.evaluation.sources import SourceLike
 from tf_advdefense.evaluation.sources import source_of
 
 
+@distribution.full_float32()
 def make_set(
     model: SourceLike,
     attack: str | Attack,

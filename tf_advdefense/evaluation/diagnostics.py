@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_advdefense import distribution
 from tf_advdefense.attacks.core.model_fn import served
 from tf_advdefense.datasets import Dataset
 from tf_advdefense.evaluation.statistics import wilson
@@ -21,6 +22,7 @@ _SAMPLE = 8
 _INVARIANCE = 1e-4  # Relative; float32 kernels of other shapes stay far below.
 
 
+@distribution.full_float32()
 def check_classifier(model: keras.Model, data: Dataset, name: str) -> None:
     """Refuse a model whose robustness cannot be measured.
 

@@ -18,6 +18,7 @@ import os
 from typing import Any
 from typing import TypeAlias
 
+from tf_advdefense import distribution
 from tf_advdefense import reporting
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts.adversarial_sets import AdversarialSet
@@ -73,6 +74,7 @@ class Survey:
         )
 
 
+@distribution.full_float32()
 def survey(
     models: Mapping[str, Surveyed],
     data: Dataset,
@@ -145,6 +147,7 @@ def survey(
     return Survey(results, per_example, data, sets)
 
 
+@distribution.full_float32()
 def take_share(
     share: tuple[int, int],
     models: Mapping[str, Surveyed],
