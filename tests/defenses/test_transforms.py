@@ -363,6 +363,20 @@ def test_an_ensemble_averages_probabilities():
     np.testing.assert_allclose(tf.nn.softmax(whole(images)), sum(each) / 2, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name in TRANSFORMS if name != "quilting"])
+def test_several_steps_in_a_call_where_memory_is_scarce(name):
+    """There TensorFlow may sum three terms in a variable, which the next call finds.
+
+    Not quilting, which has no loop, and takes minutes for batches of this size.
+    """
+    images = keras.Input((32, 32, 3))
+    wide = keras.layers.Conv2D(64, 3)(keras.layers.Conv2D(64, 1)(make(name)(images)))
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(wide))
+    model.compile(loss="mse", steps_per_execution=2)
+    many = np.full((2048, 32, 32, 3), 0.5, np.float32)
+    assert np.isfinite(model.evaluate(many, np.zeros((2048, 64)), 512, verbose=0))
+
+
 # === On disk ===
 
 

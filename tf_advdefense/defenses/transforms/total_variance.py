@@ -68,8 +68,8 @@ def _minimise(images, mask, weight, iterations):
             down + sigma * _down(ahead), right + sigma * _right(ahead)
         )
         new = z + _TAU * (_up(down) + _left(right))
-        # Two sums, not one of three terms: TensorFlow may sum three in a variable of
-        # the step, which a loop that comes here twice in a step finds taken.
+        # Two sums, not one of three terms: where memory is scarce TensorFlow sums three
+        # in a variable that it leaves behind, for the next call to fail on.
         new = new + share * (images - new)
         return i + 1, new, 2 * new - z, down, right
 
