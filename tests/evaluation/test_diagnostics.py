@@ -8,18 +8,9 @@ import tensorflow as tf
 from tf_advdefense import attacks
 from tf_advdefense.artifacts import runs
 from tf_advdefense.artifacts import saved_model
-from tf_advdefense.datasets import Dataset
-from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import diagnostics
 
 SHAPE = (6, 6, 3)
-
-
-@pytest.fixture(scope="module")
-def data():
-    images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), np.uint8)
-    split = Split(images, np.arange(20) % 4, np.arange(20))
-    return Dataset("shapes", tuple("abcd"), "f" * 64, split, split, split)
 
 
 def model(*layers, shape=SHAPE, classes=4):

@@ -1,14 +1,11 @@
 """Measurements are in float32 in full, where a GPU would round its products to less."""
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_advdefense import attacks
 from tf_advdefense import distribution
-from tf_advdefense.datasets import Dataset
-from tf_advdefense.datasets import Split
 from tf_advdefense.evaluation import diagnostics
 from tf_advdefense.evaluation.crafted_sets import make_set
 from tf_advdefense.evaluation.survey import survey
@@ -29,13 +26,6 @@ class Watched(keras.layers.Flatten):
     def call(self, inputs):
         self.seen.add(rounded())
         return super().call(inputs)
-
-
-@pytest.fixture
-def data():
-    images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), np.uint8)
-    split = Split(images, np.arange(20) % 4, np.arange(20))
-    return Dataset("shapes", tuple("abcd"), "f" * 64, split, split, split)
 
 
 def check(model, data, directory):
